@@ -5,10 +5,10 @@ import torch
 from handdgcl.model.contrast import (
     MomentumKeys,
     Queue,
-    collapse,
     cross_contrast,
     embed,
     embed_pose,
+    monitors,
     self_contrast,
     similarity,
 )
@@ -58,9 +58,30 @@ def test_cross_contrast_is_equation_12_over_what_the_queue_holds():
 
 def test_the_same_pose_has_similarity_one_wherever_and_however_large_it_is(hands):
     joints = hands.joints(hands.template[None])
-    pose = embed_pose(torch.cat([joints, 3 * joints + torch.tensor([0.1, 0.2, 0.5])]))
-    assert similarity(pose @ pose.T).min() == pytest.approx(1, abs=1e-5)
+    other = joints + 0.02 * torch.randn(joints.shape, generator=torch.Generator().manual_seed(0))
+    pose = embed_pose(torch.cat([joints, 3 * joints + torch.tensor([0.1, 0.2, 0.5]), other]))
+    S_g = similarity(pose @ pose.T)
+    assert S_g[0, 1].item() == pytest.approx(1, abs=1e-5)
+    assert S_g[0, 2] < 0.5
     assert similarity(torch.tensor([-1.0, 1.0])).tolist() == [0, 1]
+
+
+def test_what_all_images_share_takes_no_part_in_the_contrast():
+    generator = torch.Generator().manual_seed(0)
+    own = torch.randn(16, 2, 3, 4, generator=generator)
+    shared = 100 * torch.randn(1, 2, 3, 4, generator=generator)
+    assert torch.allclose(embed(own + shared), embed(own), atol=1e-4)
+    query, positive = embed(own + shared), embed(own + 0.1 * torch.randn(own.shape, generator=generator))
+    others = (query @ query.T).fill_diagonal_(-1)
+    excluded = torch.eye(16, dtype=torch.bool)
+    value = self_contrast((query * positive).sum(1), others, excluded, tau=0.07)
+    assert value > -0.1  # chance is -log 16 = -2.8
+
+
+def test_a_batch_of_one_has_nothing_to_contrast_and_a_finite_gradient():
+    graph_k = torch.ones(1, 2, 3, 4, requires_grad=True)
+    embed(graph_k).sum().backward()
+    assert (embed(graph_k) == 0).all() and (graph_k.grad == 0).all()
 
 
 def test_gradients_reach_both_branches():
@@ -93,10 +114,28 @@ def test_momentum_keys_follow_slowly_and_get_no_gradient():
     assert not any(p.requires_grad for p in keys.parameters())
 
 
-def test_collapse_monitors_tell_health_from_collapse():
-    healthy = collapse(unit(256, 64, 0))
+def test_monitors_tell_health_from_collapse(hands):
+    generator = torch.Generator().manual_seed(0)
+    joints = hands.joints(hands.template[None]) + 0.01 * torch.randn(256, 2, 21, 3, generator=generator)
+    healthy = monitors(torch.randn(256, 2, 4, 8, generator=generator), joints)
     assert healthy["feature_std"] == pytest.approx(1, abs=0.05)
     assert healthy["effective_rank"] > 50
-    one_line = collapse(embed(torch.randn(32, 1, 1, 1) * torch.ones(2, 3, 4)))
+    assert abs(healthy["pose_correlation"]) < 0.05
+    one_line = monitors(torch.randn(256, 1, 1, 1, generator=generator).expand(256, 2, 4, 8), joints)
     assert one_line["effective_rank"] == pytest.approx(1, abs=1e-2)
-    assert collapse(torch.ones(8, 4) / 2)["feature_std"] == pytest.approx(0, abs=1e-6)
+    same = monitors(torch.ones(256, 2, 4, 8), joints)
+    assert same["feature_std"] == pytest.approx(0, abs=1e-6) and same["pose_correlation"] == 0
+
+
+def test_pose_correlation_is_pearsons_over_all_pairs(hands):
+    generator = torch.Generator().manual_seed(0)
+    joints = hands.joints(hands.template[None]) + 0.01 * torch.randn(9, 2, 21, 3, generator=generator)
+    graph_k = torch.randn(9, 2, 4, 8, generator=generator)
+    pairs = [(a, b) for a in range(9) for b in range(a)]
+    S_p, S_g = ([float(x[a] @ x[b]) for a, b in pairs] for x in (embed(graph_k), embed_pose(joints)))
+    found = monitors(graph_k, joints)["pose_correlation"]
+    assert found == pytest.approx(np.corrcoef(S_p, S_g)[0, 1], rel=1e-4)
+    aligned = joints - joints[:, :, 9:10]
+    aligned = aligned / (joints[:, :, 9:10] - joints[:, :, :1]).norm(dim=-1, keepdim=True)
+    assert monitors(aligned, joints)["pose_correlation"] == pytest.approx(1, abs=1e-4)
+    assert monitors(graph_k[:1], joints[:1])["pose_correlation"] == 0

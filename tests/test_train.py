@@ -86,7 +86,7 @@ def test_training_is_repeatable_and_writes_whole_results(train):
     ours, theirs = (torch.load(path)["weights"] for path in (first, second))
     assert all(torch.equal(value, theirs[key]) for key, value in ours.items())
     assert list(curves(first)["epoch"]) == [1, 2]
-    assert {"train_self", "train_cross", "val_mpjpe_mm", "feature_std", "effective_rank"} <= set(
+    assert {"train_self", "train_cross", "val_mpjpe_mm", "feature_std", "pose_correlation"} <= set(
         curves(first)
     )
     assert sorted(p.name for p in first.parent.iterdir()) == ["checkpoint.ckpt", "curves.csv"]

@@ -1,13 +1,15 @@
 """DGCLNet's contrast (sections 3.2 and 3.3): momentum keys, the queue, self contrast, similarity.
 
-The sample is the image: a feature is both hands' G_k, flattened and normalised, so every similarity
-is a cosine.
+The sample is the image: a feature is both hands' G_k, flattened, less the batch's mean, of unit length,
+so every similarity is a cosine of what sets images apart. Without the centring G_k's common part (the
+positions of the nodes, the hand that all images share) is nearly all of it and all cosines are near 1.
 """
 
 import copy
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
+from torch.distributed.nn.functional import all_reduce
 from torch.nn import functional
 
 from handdgcl.data.camera import bone_scale
@@ -17,14 +19,22 @@ EMPTY = -1  # index of a place in the queue that holds nothing yet
 
 
 def embed(graph_k: Tensor) -> Tensor:
-    """G_k `[B, H, N, F_k]` → unit vectors `[B, H N F_k]`."""
-    return functional.normalize(graph_k.float().flatten(1), dim=1)
+    """G_k `[B, H, N, F_k]` → unit vectors `[B, H N F_k]` about the batch's mean (0 for a batch of one)."""
+    return _directions(graph_k.float().flatten(1))
 
 
 def embed_pose(joints: Tensor) -> Tensor:
-    """Joints `[B, H, J, 3]` → unit vectors `[B, H J 3]`: root-aligned, bone-scaled, both hands."""
+    """Joints `[B, H, J, 3]` → unit vectors `[B, H J 3]`: root-aligned, bone-scaled, about their mean."""
     joints = (joints - joints[..., ROOT_JOINT : ROOT_JOINT + 1, :]) / bone_scale(joints)
-    return functional.normalize(joints.flatten(1), dim=1)
+    return _directions(joints.flatten(1))
+
+
+def _directions(x: Tensor) -> Tensor:
+    """Unit vectors `[B, D]` from the mean of the batch, of all processes, to each sample."""
+    mean = x.mean(0)
+    if distributed.is_available() and distributed.is_initialized():
+        mean = all_reduce(mean) / distributed.get_world_size()
+    return functional.normalize(x - mean, dim=1)
 
 
 class Queue(nn.Module):
@@ -112,18 +122,31 @@ class MomentumKeys(nn.Module):
 
 
 @torch.no_grad()
-def collapse(features: Tensor) -> dict[str, Tensor]:
-    """Monitors of collapse over unit vectors `[B, D]`.
+def monitors(graph_k: Tensor, joints: Tensor) -> dict[str, Tensor]:
+    """Whether features tell images apart, and as poses do.
 
-    `feature_std` is the mean standard deviation times √D: about 1 when healthy, 0 when collapsed (Chen
-    & He, CVPR 2021); `effective_rank` is exp of the entropy of the centred features' normalised
-    singular values (Roy & Vetterli, EUSIPCO 2007), at most B.
+    `feature_std`, of unit vectors without the centring: their mean standard deviation times √D, the share
+    of a feature that differs between images; 0 when collapsed (Chen & He, CVPR 2021). `effective_rank`:
+    exp of the entropy of the centred features' normalised singular values (Roy & Vetterli, EUSIPCO
+    2007), at most B. `pose_correlation`: Pearson's, of S_p and S_g over all pairs.
+
+    Args:
+        graph_k: `[B, H, N, F_k]`.
+        joints: `[B, H, J, 3]`, the true ones.
     """
-    features = features.float()
-    centred = features - features.mean(0)
-    singular = torch.linalg.svdvals(centred)
+    flat = graph_k.float().flatten(1)
+    features = functional.normalize(flat, dim=1)
+    singular = torch.linalg.svdvals(flat - flat.mean(0))
     share = singular / singular.sum().clamp(min=1e-12)
     return {
         "feature_std": features.std(0, correction=0).mean() * features.shape[1] ** 0.5,
         "effective_rank": torch.special.entr(share).sum().exp(),
+        "pose_correlation": pair_correlation(embed(graph_k), embed_pose(joints)),
     }
+
+
+def pair_correlation(features: Tensor, poses: Tensor) -> Tensor:
+    """Pearson's correlation of the cosines of features `[B, D]` and of poses `[B, P]`; 0 if undefined."""
+    one, other = torch.triu_indices(len(features), len(features), offset=1)
+    pairs = torch.stack([(x @ x.T)[one, other].double() for x in (features, poses)])
+    return torch.corrcoef(pairs)[0, 1].nan_to_num() if len(one) > 1 else pairs.new_zeros(())

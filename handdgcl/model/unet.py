@@ -19,11 +19,16 @@ class GCNConv(nn.Module):
         self.lin = nn.Linear(features_in, features_out, bias=False)
         self.bias = nn.Parameter(torch.zeros(features_out))
 
-    def forward(self, x: Tensor, adjacency: Tensor) -> Tensor:
-        """x `[B, N, F_in]`, adjacency `[B, N, N]` → `[B, N, F_out]`."""
-        adjacency = adjacency + 2 * torch.eye(adjacency.shape[-1], device=adjacency.device)
-        scale = adjacency.sum(-1, keepdim=True).rsqrt()
-        return scale * (adjacency @ (scale * self.lin(x))) + self.bias
+    def forward(self, x: Tensor, propagation: Tensor) -> Tensor:
+        """x `[B, N, F_in]`, `propagation` of the graph `[..., N, N]` → `[B, N, F_out]`."""
+        return propagation @ self.lin(x) + self.bias
+
+
+def propagation(adjacency: Tensor) -> Tensor:
+    """D^-1/2 (A + 2 I) D^-1/2 of graphs `[..., N, N]`."""
+    looped = adjacency + 2 * torch.eye(adjacency.shape[-1], device=adjacency.device)
+    scale = looped.sum(-1).rsqrt()
+    return scale[..., :, None] * looped * scale[..., None, :]
 
 
 class GraphUNet(nn.Module):
@@ -64,17 +69,17 @@ class GraphUNet(nn.Module):
         """The way down; x `[B, N, F]`, adjacency `[N, N]`.
 
         Returns:
-            per level features `[B, K, hidden]` and adjacency `[B, K, K]`; per pooling the kept nodes
-            `[B, K]`, numbered as in the level above.
+            per level features `[B, K, hidden]` and `propagation` `[..., K, K]`; per pooling the kept
+            nodes `[B, K]`, numbered as in the level above.
         """
-        adjacency = adjacency.expand(len(x), -1, -1)
-        x = torch.relu(self.down_convs[0](x, adjacency))
-        skips, graphs, kept = [x], [adjacency], []
+        graphs, kept = [propagation(adjacency)], []
+        x = torch.relu(self.down_convs[0](x, graphs[0]))
+        skips = [x]
         for weight, share, conv in zip(self.pools, self.keep, self.down_convs[1:], strict=True):
             x, adjacency, nodes = pool(x, _two_hops(adjacency), weight, share)
-            x = torch.relu(conv(x, adjacency))
+            graphs.append(propagation(adjacency))
+            x = torch.relu(conv(x, graphs[-1]))
             skips.append(x)
-            graphs.append(adjacency)
             kept.append(nodes)
         return skips, graphs, kept
 
@@ -84,7 +89,7 @@ def pool(x: Tensor, adjacency: Tensor, weight: Tensor, share: float) -> tuple[Te
 
     Args:
         x: `[B, N, F]`.
-        adjacency: `[B, N, N]`.
+        adjacency: `[N, N]` of all graphs or `[B, N, N]`.
         weight: `[F]`, the direction.
         share: share of the nodes that stay, rounded up.
 
@@ -95,8 +100,8 @@ def pool(x: Tensor, adjacency: Tensor, weight: Tensor, share: float) -> tuple[Te
     score = torch.tanh((x * weight).sum(-1) / weight.norm())  # [B,N]
     score, nodes = score.topk(count, dim=1)
     x = x.gather(1, nodes[..., None].expand(-1, -1, x.shape[2])) * score[..., None]
-    rows = adjacency.gather(1, nodes[:, :, None].expand(-1, -1, adjacency.shape[2]))
-    adjacency = rows.gather(2, nodes[:, None, :].expand(-1, count, -1))
+    batch = torch.arange(len(x), device=x.device)[:, None, None]
+    adjacency = adjacency.expand(len(x), -1, -1)[batch, nodes[:, :, None], nodes[:, None, :]]
     return x, adjacency, nodes
 
 

@@ -15,10 +15,10 @@ from handdgcl.hands.topology import HANDS, JOINT_COUNT
 from handdgcl.model.contrast import (
     MomentumKeys,
     Queue,
-    collapse,
     cross_contrast,
     embed,
     embed_pose,
+    monitors,
     self_contrast,
 )
 from handdgcl.model.disturb import build_disturbance
@@ -30,6 +30,7 @@ from handdgcl.rows import Row
 
 # Independent random streams of a step; a row that draws more in one leaves the others alone.
 AUGMENT_STREAM, DISTURB_STREAM = 0, 1
+MONITORED = 512  # validation images whose features are looked at
 
 
 class Contrastive(nn.Module):
@@ -113,7 +114,7 @@ class TrainingModule(LightningModule):
         self._sums: dict[str, Tensor] = {}
         self._validation: dict[str, Tensor] = {}
         self._errors: list[dict[str, Tensor]] = []
-        self._embedded: list[Tensor] = []
+        self._seen: list[tuple[Tensor, Tensor]] = []
 
     def random(self, stream: int) -> torch.Generator:
         """The generator of this step and stream; a resumed run draws what an uninterrupted one would."""
@@ -191,14 +192,15 @@ class TrainingModule(LightningModule):
             prediction = Points.from_vertices(output.metric_vertices(), self.hands)
             errors = position_errors(prediction, Points(batch.vertices, batch.joints))
         self._errors.append({name: errors[name] for name in ("mpjpe_mm", "mpvpe_mm", "mrrpe_mm")})
-        self._embedded.append(embed(output.graph_k))
+        self._seen.append((output.graph_k, batch.joints))
 
     def on_validation_epoch_end(self) -> None:
-        """Means over samples, and the monitors of collapse."""
+        """Means over samples, and the monitors of the features."""
         errors = concatenate(self._errors)
-        monitors = collapse(torch.cat(self._embedded)[:512])
-        self._errors, self._embedded = [], []
-        record = {f"val_{name}": value.mean() for name, value in errors.items()} | monitors
+        graph_k, joints = (torch.cat(part)[:MONITORED] for part in zip(*self._seen, strict=True))
+        self._errors, self._seen = [], []
+        record = {f"val_{name}": value.mean() for name, value in errors.items()}
+        record |= monitors(graph_k, joints)
         self._validation = {name: value.float() for name, value in record.items()}
         self.log_dict(self._validation, sync_dist=True)
 
