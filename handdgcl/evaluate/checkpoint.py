@@ -22,8 +22,8 @@ class Trained(NamedTuple):
         network: ready for inference (`eval` mode).
         hands: the hand models it was trained with.
         config: the parameters it was trained with.
-        info: row, seed, epoch, seconds, val_mpjpe_mm, commit, mlflow_run, and `weights`, which also
-            has those of DGCLNet (`contrastive.…`).
+        info: row, seed, epoch, val_mpjpe_mm, and `weights`, which also has those of DGCLNet
+            (`contrastive.…`).
     """
 
     network: HandDGCL
@@ -54,8 +54,9 @@ def load_model(checkpoint: str | Path, *, hands: str | None = None) -> Trained:
     except FileNotFoundError:
         raise InputError(f"{path}: no such checkpoint; train one, or fetch it with `dvc pull`") from None
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
         raise InputError(
-            f"{path}: not a checkpoint of this project, or of another version ({error})"
+            f"{path}: not a checkpoint of this project, or of another version ({reason})"
         ) from error
     models = load_hands(hands or config.data.hands)
     # The weights are all here: naming a pretrained encoder must not fetch it again.

@@ -1,5 +1,6 @@
 """Measure on the test split, once: every sample's errors, and their means."""
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -48,9 +49,9 @@ def evaluate_checkpoint(checkpoint: Path, config: Config, *, store: Path, out: P
     _same_configuration(checkpoint, trained.info["row"], to_dict(trained.config), to_dict(config))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network, hands = trained.network.to(device), trained.hands.to(device)
-    about = {
-        key: trained.info[key] for key in ("row", "seed", "epoch", "seconds", "val_mpjpe_mm", "mlflow_run")
-    }
+    facts = json.loads(checkpoint.with_name("run.json").read_text())  # of training
+    about = {key: trained.info[key] for key in ("row", "seed", "epoch", "val_mpjpe_mm")}
+    about |= {key: facts[key] for key in ("seconds", "mlflow_run")}
     return _measure(lambda batch: network(batch.image), hands, config, store=store, out=out, about=about)
 
 

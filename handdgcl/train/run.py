@@ -27,6 +27,7 @@ from handdgcl.train.module import TrainingModule
 log = logging.getLogger(__name__)
 
 REPORT_EVERY_S = 30
+RUN_FACTS = "run.json"  # in the row's folder: seconds, commit, MLflow run
 STATES = "states"  # folder of the states to resume from
 # Parameters that leave a trained row as it is.
 IRRELEVANT = ("profile", "reports", "seeds", "generate")
@@ -132,7 +133,7 @@ def train_row(
         seed: initial weights, order, augmentation and disturbance.
         config: all parameters.
         store: the folder with the stores train/ and val/.
-        out: takes checkpoint.ckpt (the epoch with the best validation MPJPE) and curves.csv.
+        out: takes checkpoint.ckpt (the epoch with the best validation MPJPE), curves.csv and run.json.
         work: scratch; holds the state to resume from and is removed at the end.
         root: the project's root, for MLflow.
 
@@ -207,10 +208,13 @@ def _logger(work: Path, config: Config, name: str, seed: int, root: Path) -> MLF
 
 
 def _export(module: TrainingModule, best: Path, out: Path, *, mlflow_run: str) -> Path:
-    """Write out/checkpoint.ckpt and out/curves.csv: the best epoch's weights and the whole history."""
+    """Write the best epoch's weights, the whole history and, apart, what differs from run to run.
+
+    The same run again leaves the same bytes of checkpoint.ckpt and curves.csv, and nothing that depends on
+    them reruns.
+    """
     state = torch.load(best, map_location="cpu", weights_only=False)
     weights = {k: v for k, v in state["state_dict"].items() if not k.startswith(TRANSIENT)}
-    # Without times: the same run again leaves the same curves, and nothing that reads them reruns.
     with replacing(out / "curves.csv") as path:
         curves = pd.DataFrame(module.history).drop(columns="seconds")
         curves.to_csv(path, index=False, float_format="%.6g")
@@ -220,11 +224,15 @@ def _export(module: TrainingModule, best: Path, out: Path, *, mlflow_run: str) -
         "config": to_dict(module.config),
         "weights": weights,
         "epoch": state["epoch"] + 1,
-        "seconds": sum(record["seconds"] for record in module.history),
         "val_mpjpe_mm": min(record["val_mpjpe_mm"] for record in module.history),
+    }
+    facts = {
+        "seconds": sum(record["seconds"] for record in module.history),
         "commit": provenance.commit(),
         "mlflow_run": mlflow_run,
     }
-    with replacing(out / "checkpoint.ckpt") as path:
-        torch.save(content, path)
+    write_json(out / RUN_FACTS, facts)
+    # A stream, as torch.save writes the name of a file into it.
+    with replacing(out / "checkpoint.ckpt") as path, path.open("wb") as stream:
+        torch.save(content, stream)
     return out / "checkpoint.ckpt"
