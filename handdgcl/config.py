@@ -49,7 +49,7 @@ class Data(_Section):
     fill: Share  # share of the crop that the projected hands fill
     min_brightness: Weight  # darker images (mean of 0..255) are dropped
     max_unreadable: Share  # preparation fails above this share of unreadable images
-    workers: Annotated[int, Meta(ge=0)]  # processes that prepare and load; 0 = in this process
+    workers: Annotated[int, Meta(ge=0)]  # processes that generate and load, threads that prepare; 0 = none
 
 
 class Augment(_Section):

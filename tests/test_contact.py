@@ -73,8 +73,8 @@ def test_a_finger_through_the_palm_is_seen(hands):
     points = tip.nonzero()[0]
     pose = torch.zeros(1, 2, 48)
     flat = hands(pose, torch.zeros(1, 2, 10), torch.zeros(1, 2, 3))[0, RIGHT].double().numpy() * 1e3
-    assert not self_penetrating(seal(flat), faces, points)
+    assert not self_penetrating(Solid(seal(flat), faces), points)
     joints = hands.joints(torch.tensor(flat).expand(1, 2, -1, -1))[0, RIGHT].numpy()
     bent = flat.copy()
     bent[tip] += (joints[0] + joints[9]) / 2 - flat[tip].mean(0)
-    assert self_penetrating(seal(bent), faces, points)
+    assert self_penetrating(Solid(seal(bent), faces), points)

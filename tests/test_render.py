@@ -5,6 +5,7 @@ import pytest
 import torch
 import trimesh
 
+from handdgcl.data.generated import render
 from handdgcl.data.generated.arm import CLOTH, arm_axis, build_arm
 from handdgcl.data.generated.placement import Placer
 from handdgcl.data.generated.render import Painter, random_look
@@ -59,6 +60,22 @@ def test_no_surface_is_seen_from_behind_and_all_of_both_hands_is_in_the_picture(
             away = (torch.linalg.cross(b - a, c - a) * a).sum(1) > 0
             behind, seen = behind + int(away.sum()), seen + len(face)
     assert seen > 100_000 and behind / seen < 1e-3
+
+
+def test_the_background_is_untouched_beside_the_hands(hands, scenes, monkeypatch):
+    wall = lambda look, camera, *_: np.tile(np.float32([0, 1, 0]), (camera.height, camera.width, 1))
+    monkeypatch.setattr(render, "_wall", wall)
+    painter = Painter(hands)
+    for pair, cameras, random in scenes:
+        look = random_look(random)
+        mesh = painter.mesh(pair, [RIGHT, LEFT], look, random)
+        for camera in cameras:
+            picture = painter.draw(mesh, camera, look, random)
+            pixels, points = (torch.tensor(a).float()[None] for a in camera.view(mesh.vertices))
+            size = {"height": camera.height, "width": camera.width}
+            drawn = rasterize(pixels, points[..., 2], torch.tensor(mesh.faces), **size).face[0].numpy() >= 0
+            green = np.abs(picture.astype(int) - [0, 255, 0]).max(2) < 25
+            assert green[~drawn].mean() > 0.999 and green[drawn].mean() < 0.01
 
 
 def test_looks_and_views_vary_but_follow_the_generator(hands, scenes):

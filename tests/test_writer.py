@@ -4,6 +4,7 @@ import errno
 import json
 from pathlib import Path
 
+import cv2
 import igl
 import numpy as np
 import pytest
@@ -147,7 +148,10 @@ def test_projected_vertices_land_on_the_drawn_hands(tmp_path, hands, monkeypatch
         points = world[str(image["capture"]), str(image["frame_idx"])].reshape(-1, 3)
         points = (points[~np.isnan(points[:, 0])] - camera["campos"]) @ camera["camrot"].T
         x, y = (points[:, :2] / points[:, 2:] * camera["focal"] + camera["princpt"]).T.astype(int)
-        assert drawn[y, x].mean() > 0.97
+        beside = cv2.dilate(
+            drawn.astype(np.uint8), np.ones((3, 3), np.uint8)
+        )  # the outline is not whole pixels
+        assert beside[y, x].mean() > 0.985
         assert drawn[(y + 170) % image["height"], (x + 130) % image["width"]].mean() < 0.7
         assert drawn.mean() < 0.7
 

@@ -10,6 +10,8 @@ from handdgcl.hands.topology import LEFT, WRIST_LOOP
 ARM_RADIUS_MM = 40.0  # for collisions
 ARM_LENGTH_MM = 420.0
 SKIN, CLOTH = 0, 1
+_BARE_RINGS_MM = np.array([12.0, 28.0, 50.0, 80.0, 120.0, 180.0])
+_SLEEVE_RINGS = np.array([0.02, 0.05, 0.1, 0.17, 0.26, 0.36, 0.48, 0.6, 0.72, 0.86, 1.0])
 
 
 @dataclass
@@ -28,13 +30,13 @@ class Arm:
 
 
 def arm_axis(vertices: np.ndarray, *, hand: int) -> tuple[np.ndarray, np.ndarray]:
-    """Centre `[3]` of the wrist's rim and unit direction `[3]` to the elbow, of vertices `[V, 3]`."""
-    rim = vertices[list(WRIST_LOOP)]
-    centre = rim.mean(0)
-    area = np.cross(np.roll(rim, 1, axis=0) - centre, rim - centre).sum(0)
+    """Centre `[..., 3]` of the wrist's rim and unit direction `[..., 3]` to the elbow, of `[..., V, 3]`."""
+    rim = vertices[..., list(WRIST_LOOP), :]
+    centre = rim.mean(-2, keepdims=True)
+    area = np.cross(np.roll(rim, 1, axis=-2) - centre, rim - centre).sum(-2)
     if hand == LEFT:
         area = -area
-    return centre, area / np.linalg.norm(area)
+    return centre[..., 0, :], area / np.linalg.norm(area, axis=-1, keepdims=True)
 
 
 def build_arm(vertices: np.ndarray, random: np.random.Generator, *, hand: int) -> Arm:
@@ -47,28 +49,22 @@ def build_arm(vertices: np.ndarray, random: np.random.Generator, *, hand: int) -
     """
     centre, axis = arm_axis(vertices, hand=hand)
     rim = vertices[list(WRIST_LOOP)] - centre
-    bend = Rotation.from_rotvec(random.normal(0, 0.12, 3))
-    start = random.choice([random.uniform(-8, 20), random.uniform(20, 160)], p=[0.6, 0.4])
+    bend = random.normal(0, 0.12, 3)
+    start = random.uniform(-8, 20) if random.random() < 0.6 else random.uniform(20, 160)
     loose, flare = random.uniform(1.14, 1.4), random.uniform(1.05, 1.5)
-    rings, material = [rim], [SKIN]
-
-    def ring(along: float, width: float, kind: int) -> None:
-        share = np.clip(along / 60, 0, 1)  # the wrist bends over 60 mm
-        turned = Rotation.from_rotvec(share * bend.as_rotvec())
-        rings.append(turned.apply(width * rim) + along * turned.apply(axis))
-        material.append(kind)
-
     taper = lambda along: 1 + 0.45 * along / ARM_LENGTH_MM
-    for along in (12.0, 28.0, 50.0, 80.0, 120.0, 180.0):
-        if along < start + 8:
-            ring(along, taper(along), SKIN)
-    ring(start + 8.0, taper(start + 8), CLOTH)  # under the sleeve: its mouth is closed
     edge = loose * taper(max(start, 0.0))
-    ring(start + 1.0, edge, CLOTH)
-    ring(start, edge * 1.03, CLOTH)
-    for share in (0.02, 0.05, 0.1, 0.17, 0.26, 0.36, 0.48, 0.6, 0.72, 0.86, 1.0):
-        ring(start + share * (ARM_LENGTH_MM - start), edge * (1.03 + (flare - 1) * share), CLOTH)
-    return _tube(np.stack(rings) + centre, np.array(material), hand)
+    bare = _BARE_RINGS_MM[start + 8 > _BARE_RINGS_MM]
+    # under the sleeve, at its mouth, over it: the mouth is closed
+    mouth = np.array([start + 8, start + 1, start])
+    along = np.concatenate([[0], bare, mouth, start + _SLEEVE_RINGS * (ARM_LENGTH_MM - start)])
+    over = edge * (1.03 + (flare - 1) * _SLEEVE_RINGS)
+    width = [[1], taper(bare), [taper(start + 8), edge, 1.03 * edge], over]
+    turned = Rotation.from_rotvec(np.clip(along / 60, 0, 1)[:, None] * bend)  # the wrist bends over 60 mm
+    rings = np.concatenate(width)[:, None, None] * rim + along[:, None, None] * axis
+    rings = rings @ turned.as_matrix().transpose(0, 2, 1)
+    material = np.where(np.arange(len(along)) <= len(bare), SKIN, CLOTH)
+    return _tube(rings + centre, material, hand)
 
 
 def _tube(rings: np.ndarray, material: np.ndarray, hand: int) -> Arm:

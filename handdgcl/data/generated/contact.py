@@ -10,8 +10,9 @@ import igl
 import numpy as np
 import torch
 
+from handdgcl.data.generated.zbuffer import zbuffer
 from handdgcl.hands import Hands
-from handdgcl.hands.raster import rasterize, vertex_normals
+from handdgcl.hands.raster import vertex_normals
 from handdgcl.hands.topology import HANDS, WRIST_LOOP, closed_faces
 
 _INSIDE = 0.5  # winding number: 0 outside, 1 inside
@@ -41,9 +42,14 @@ class Solid:
         self.low, self.high = self.vertices.min(0), self.vertices.max(0)
 
     @cached_property
+    def normals(self) -> np.ndarray:
+        """`[P, 3]` unit normals of the vertices."""
+        return vertex_normals(torch.as_tensor(self.vertices), torch.as_tensor(self.faces)).numpy()
+
+    @cached_property
     def _winding(self) -> igl.FastWindingNumberBVH:
         tree = igl.FastWindingNumberBVH()
-        tree.init(self.vertices, self.faces)
+        tree.init(self.vertices, self.faces, 1)  # to the first order: within 0.02, the question is 0 or 1
         return tree
 
     @cached_property
@@ -87,13 +93,14 @@ def pair_contact(vertices: np.ndarray, faces: list[np.ndarray]) -> dict[str, flo
         `distance_mm`: least distance of a vertex to the other surface, 0 if any is inside.
     """
     sealed = seal(vertices)
-    solids = [Solid(sealed[h], faces[h]) for h in range(len(HANDS))]
-    reach = _gap(vertices)
-    found = [solids[h].depth_and_distance(vertices[1 - h], reach=reach) for h in range(len(HANDS))]
+    reach = gap(vertices)
+    found = [
+        Solid(sealed[h], faces[h]).depth_and_distance(vertices[1 - h], reach=reach) for h in range(len(HANDS))
+    ]
     return {"penetration_mm": max(d for d, _ in found), "distance_mm": min(d for _, d in found)}
 
 
-def _gap(points: np.ndarray) -> float:
+def gap(points: np.ndarray) -> float:
     """Upper bound of the distance of two sets of points `[H, P, 3]`: that of one point to all others."""
     start = points[1][np.linalg.norm(points[1] - points[0].mean(0), axis=1).argmin()]
     return float(np.linalg.norm(points[0] - start, axis=1).min())
@@ -130,26 +137,17 @@ def separation(
 def _height_map(points_2d: np.ndarray, level: np.ndarray, faces: np.ndarray, height: int, width: int):
     """Greatest `level` at each pixel `[height, width]`, -inf = background."""
     floor = level.max() + 1e3  # far: the perspective-correct depth is then linear to 0.02 mm
-    fragments = rasterize(
-        torch.as_tensor(points_2d).float()[None],
-        torch.as_tensor(floor - level).float()[None],
-        torch.as_tensor(faces),
-        height=height,
-        width=width,
-    )
-    depth = fragments.depth[0].numpy()
-    return np.where(fragments.face[0].numpy() >= 0, floor - depth, -np.inf)
+    depth = zbuffer(points_2d, floor - level, faces, height=height, width=width)[0]
+    return np.where(depth > 0, floor - depth, -np.inf)
 
 
-def self_penetrating(vertices: np.ndarray, faces: np.ndarray, points: np.ndarray) -> bool:
+def self_penetrating(solid: Solid, points: np.ndarray) -> bool:
     """Whether finger tips enter another part of their own hand by more than 1.5 mm.
 
     Args:
-        vertices: `[V + 1, 3]` mm, sealed.
-        faces: closed.
+        solid: the sealed hand, mm.
         points: indices of the vertices to test: the distal phalanges, as skin folds at bent joints are
             no intersection.
     """
-    normals = vertex_normals(torch.as_tensor(vertices), torch.as_tensor(faces)).numpy()
-    outside = vertices[points] + 1.5 * normals[points]
-    return int((Solid(vertices, faces).winding_number(outside) > _INSIDE).sum()) > 4
+    outside = solid.vertices[points] + 1.5 * solid.normals[points]
+    return int((solid.winding_number(outside) > _INSIDE).sum()) > 4

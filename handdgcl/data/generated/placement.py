@@ -10,15 +10,8 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
-from handdgcl.data.generated.arm import ARM_RADIUS_MM, arm_axis
-from handdgcl.data.generated.contact import (
-    Solid,
-    pair_contact,
-    seal,
-    sealed_faces,
-    self_penetrating,
-    separation,
-)
+from handdgcl.data.generated.contact import Solid, seal, sealed_faces, self_penetrating
+from handdgcl.data.generated.meeting import Meeting, PosedHand
 from handdgcl.data.generated.poses import PoseSampler, random_angles
 from handdgcl.hands import Hands
 from handdgcl.hands.raster import vertex_normals
@@ -26,9 +19,9 @@ from handdgcl.hands.topology import HANDS, LEFT, RIGHT
 
 MAX_PENETRATION_MM = 3.0  # deeper pairs are never written
 TOUCH_MM = 3.0  # nearer hands count as touching
-_PRESS_MM = 2.0  # at most this deep after resolving
-_OPENINGS = (0.0, 0.12, 0.25, 0.4)  # a pose that enters its own palm is opened by these shares
-_LEAST_ARM_COSINE = 0.4  # forearms of one person point the same way, more or less
+_OPENINGS = np.array([0.0, 0.12, 0.25, 0.4])  # a pose that enters its own palm is opened by these shares
+_POSES_AT_ONCE = 3  # one call of the model costs more than the hands in it
+_TURNS = 6  # of two regions that meet, before others are chosen
 _DISTAL_JOINTS = (3, 6, 9, 12, 15)
 
 # region of one hand, region of the other, weight; the hands swap roles at random
@@ -78,43 +71,19 @@ class Placer:
             shape: `[10]` of the subject.
             touching: the hands must touch (<= 3 mm); otherwise they may.
         """
+        posing = _Posing(self, random, shape)
         while True:
-            fingers, local = self._posed(random, shape)
+            hands = [posing.draw(h) for h in range(len(HANDS))]
             touch = touching or random.random() < 0.5
-            moved = self._meet(random, local, touch=touch)
-            if moved is None:
+            found = self._meet(random, hands, touch=touch)
+            if found is None:
                 continue
-            turn, shift = moved
-            pair = self._assemble(fingers, local, shape, turn, shift)
-            contact = pair_contact(pair.vertices, self.faces)
-            if contact["penetration_mm"] > MAX_PENETRATION_MM:
-                continue
-            if not touching or contact["distance_mm"] <= TOUCH_MM:
-                return pair
+            meeting, offset = found
+            penetration, distance = meeting.contact(offset)
+            if penetration <= MAX_PENETRATION_MM and (not touching or distance <= TOUCH_MM):
+                return self._assemble(shape, meeting, offset)
 
-    def _posed(self, random: np.random.Generator, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Finger poses `[H, 45]` that do not enter their own hand, and their vertices `[H, V, 3]` mm."""
-        fingers, vertices = (
-            np.zeros((len(HANDS), 45)),
-            np.zeros((len(HANDS), self.hands.template.shape[1], 3)),
-        )
-        missing = list(range(len(HANDS)))
-        while missing:
-            poses = np.zeros((len(_OPENINGS), len(HANDS), 48))
-            for h in missing:
-                angles = random_angles(random)
-                opened = [angles * [[1 - share], [1]] for share in _OPENINGS]
-                poses[:, h, 3:] = self.poses.pose(np.stack(opened), hand=h)
-            candidates = self._vertices(poses, shape)
-            for h in list(missing):
-                for pose, points in zip(poses[:, h], candidates[:, h], strict=True):
-                    if not self_penetrating(seal(points), self.faces[h], self.distal[h]):
-                        fingers[h], vertices[h] = pose[3:], points
-                        missing.remove(h)
-                        break
-        return fingers, vertices
-
-    def _vertices(self, poses: np.ndarray, shape: np.ndarray) -> np.ndarray:
+    def vertices(self, poses: np.ndarray, shape: np.ndarray) -> np.ndarray:
         """Vertices `[B, H, V, 3]` mm of poses `[B, H, 48]` at zero translation."""
         count = len(poses)
         betas = torch.as_tensor(shape, dtype=torch.float32).expand(count, len(HANDS), -1)
@@ -122,65 +91,35 @@ class Placer:
             points = self.hands(torch.as_tensor(poses).float(), betas, torch.zeros(count, len(HANDS), 3))
         return points.double().numpy() * 1e3
 
-    def _meet(self, random: np.random.Generator, local: np.ndarray, *, touch: bool):
-        """Rotations and shifts (about the origin, per hand) under which the hands meet, or None."""
-        names = [m[:2] for m in _MEETINGS]
-        regions = list(names[random.choice(len(names), p=[m[2] for m in _MEETINGS])])
+    def _meet(self, random: np.random.Generator, hands: list[PosedHand], *, touch: bool):
+        """How the hands meet, with an offset `[3]` for the left one, or None."""
+        regions = list(_MEETINGS[random.choice(len(_MEETINGS), p=[m[2] for m in _MEETINGS])][:2])
         random.shuffle(regions)
-        anchor, normal = np.zeros((2, 3)), np.zeros((2, 3))
-        for h in range(len(HANDS)):
-            vertex = random.choice(self.regions[h][regions[h]])
-            anchor[h] = local[h, vertex]
-            normals = vertex_normals(torch.as_tensor(local[h]), self.hands.faces[h]).numpy()
-            normal[h] = normals[vertex]
-        for _ in range(6):
-            left, _ = Rotation.align_vectors(-normal[RIGHT], normal[LEFT])
-            twist = Rotation.from_rotvec(normal[RIGHT] * random.uniform(-np.pi, np.pi))
-            tilt = Rotation.from_rotvec(random.normal(0, 0.3, 3))
-            turn = [tilt * twist * left, Rotation.identity()]
-            points = np.stack([turn[h].apply(local[h] - anchor[h]) for h in range(len(HANDS))])
-            if not _same_person(points) or _arms_collide(points):
+        vertex = [random.choice(self.regions[h][regions[h]]) for h in range(len(HANDS))]
+        solids = [hand.solid for hand in hands]
+        anchor = np.stack([solid.vertices[v] for solid, v in zip(solids, vertex, strict=True)])
+        normal = np.stack([solid.normals[v] for solid, v in zip(solids, vertex, strict=True)])
+        facing, _ = Rotation.align_vectors(-normal[RIGHT], normal[LEFT])
+        twist = Rotation.from_rotvec(random.uniform(-np.pi, np.pi, (_TURNS, 1)) * normal[RIGHT])
+        tilt = Rotation.from_rotvec(random.normal(0, 0.3, (_TURNS, 3)))
+        for turn in (tilt * twist * facing).as_matrix():
+            meeting = Meeting(hands, anchor, turn, normal[RIGHT])
+            if not meeting.same_person() or meeting.arms_collide(np.zeros(3)):
                 continue
-            offset = self._slide(random, points, normal[RIGHT], touch=touch)
-            points[LEFT] += offset
-            if not _arms_collide(points):
-                return turn, [offset - turn[LEFT].apply(anchor[LEFT]), -anchor[RIGHT]]
+            offset = meeting.slide(random, touch=touch)
+            if not meeting.arms_collide(offset):
+                return meeting, offset
         return None
 
-    def _slide(self, random, points: np.ndarray, normal: np.ndarray, *, touch: bool) -> np.ndarray:
-        """The left hand's offset `[3]` along the contact normal."""
-        sealed = seal(points)
-        apart = separation(sealed[RIGHT], sealed[LEFT], self.faces[::-1], normal)
-        if not np.isfinite(apart):
-            return normal * 0.0
-        if not touch:
-            return normal * (apart + random.uniform(4, 70)) + random.normal(0, 20, 3)
-        press = random.uniform(0, _PRESS_MM)
-        if random.random() < 0.5 or apart < 2:  # touching from outside
-            return normal * (apart - press)
-        return normal * self._interlock(sealed, normal, 0.0, apart, press)
-
-    def _interlock(self, sealed: np.ndarray, normal: np.ndarray, low: float, high: float, press: float):
-        """Bisection between the coinciding anchors and the outer contact: least offset that is free."""
-        solids = [Solid(sealed[h], self.faces[h]) for h in range(len(HANDS))]
-        for step in range(5):
-            middle = low if step == 0 else (low + high) / 2
-            shift = middle * normal
-            depth = solids[RIGHT].depth_and_distance(sealed[LEFT] + shift, reach=1.0)[0]
-            if depth <= press:
-                depth = solids[LEFT].depth_and_distance(sealed[RIGHT] - shift, reach=1.0)[0]
-            low, high = (low, middle) if depth <= press else (middle, high)
-            if high <= low:
-                break
-        return high
-
-    def _assemble(self, fingers, local: np.ndarray, shape: np.ndarray, turn: list, shift: list) -> Pair:
-        """The pair of the hands `local` `[H, V, 3]`, each turned about the origin and shifted."""
-        pose = np.concatenate([np.stack([t.as_rotvec() for t in turn]), fingers], axis=1)
-        wrist = np.stack([self._rest_wrist(shape, h) for h in range(len(HANDS))])
-        # the model turns about its wrist, the placement about the origin
-        translation = np.stack([turn[h].apply(wrist[h]) + shift[h] - wrist[h] for h in range(len(HANDS))])
-        vertices = np.stack([turn[h].apply(local[h]) + shift[h] for h in range(len(HANDS))])
+    def _assemble(self, shape: np.ndarray, meeting: Meeting, offset: np.ndarray) -> Pair:
+        """The pair of a meeting."""
+        turn = Rotation.from_matrix(np.stack([meeting.turn, np.eye(3)]))
+        pose = np.concatenate([turn.as_rotvec(), [hand.fingers for hand in meeting.hands]], axis=1)
+        shift = np.stack([offset, np.zeros(3)])
+        wrist = self._rest_wrist(shape)
+        # the model turns about its wrist, the placement about the anchor
+        translation = turn.apply(wrist - meeting.anchor) + shift - wrist
+        vertices = meeting.points[:, :-1] + shift[:, None]
         return Pair(pose, np.stack([shape, shape]), translation / 1e3, vertices)
 
     def moved(self, pair: Pair, turn: Rotation, shift: np.ndarray) -> Pair:
@@ -188,19 +127,53 @@ class Placer:
 
         Its parameters are rounded as they are written, and its vertices are the model's for them.
         """
-        wrist = np.stack([self._rest_wrist(pair.shape[h], h) for h in range(len(HANDS))])
+        wrist = self._rest_wrist(pair.shape[0])
+        before, centre = Rotation.from_rotvec(pair.pose[:, :3]), wrist + pair.translation * 1e3
         pose = pair.pose.copy()
-        pose[:, :3] = (turn * Rotation.from_rotvec(pose[:, :3])).as_rotvec()
+        pose[:, :3] = (turn * before).as_rotvec()
         pose = pose.round(6)
-        translation = ((turn.apply(wrist + pair.translation * 1e3) + shift - wrist) / 1e3).round(7)
-        vertices = self._vertices(pose[None], pair.shape[0])[0] + translation[:, None] * 1e3
+        translation = ((turn.apply(centre) + shift - wrist) / 1e3).round(7)
+        turned = (Rotation.from_rotvec(pose[:, :3]) * before.inv()).as_matrix()  # [H,3,3]
+        vertices = (pair.vertices - centre[:, None]) @ turned.transpose(0, 2, 1)
+        vertices += (wrist + translation * 1e3)[:, None]
         return replace(pair, pose=pose, translation=translation, vertices=vertices)
 
-    def _rest_wrist(self, shape: np.ndarray, hand: int) -> np.ndarray:
-        """The centre `[3]` mm of the model's global orientation."""
-        layer = self.hands.layers[hand]
+    def _rest_wrist(self, shape: np.ndarray) -> np.ndarray:
+        """The centres `[H, 3]` mm of the models' global orientation."""
         betas = torch.as_tensor(shape, dtype=torch.float32)
-        return (layer.J_regressor[0] @ (layer.v_template + layer.shapedirs @ betas)).double().numpy() * 1e3
+        regress = lambda layer: layer.J_regressor[0] @ (layer.v_template + layer.shapedirs @ betas)
+        wrist = [regress(layer) for layer in self.hands.layers]
+        return torch.stack(wrist).double().numpy() * 1e3
+
+
+class _Posing:
+    """Draws hands of one subject whose fingers do not enter their own hand."""
+
+    def __init__(self, placer: Placer, random: np.random.Generator, shape: np.ndarray):
+        self.placer, self.random, self.shape = placer, random, shape
+        self.waiting = [[] for _ in HANDS]  # of each hand: finger poses [O,45], sealed vertices [O,V+1,3]
+
+    def draw(self, hand: int) -> PosedHand:
+        """One posed hand."""
+        while True:
+            if not self.waiting[hand]:
+                self._refill()
+            for fingers, points in zip(*self.waiting[hand].pop(), strict=True):
+                solid = Solid(points, self.placer.faces[hand])
+                if not self_penetrating(solid, self.placer.distal[hand]):
+                    return PosedHand(fingers, solid, hand)
+
+    def _refill(self) -> None:
+        poses = np.zeros((_POSES_AT_ONCE, len(_OPENINGS), len(HANDS), 48))
+        opened = np.stack([1 - _OPENINGS, np.ones(len(_OPENINGS))], 1)[..., None]  # [O,2,1]
+        for h in range(len(HANDS)):
+            angles = np.stack([random_angles(self.random) for _ in range(_POSES_AT_ONCE)])
+            poses[:, :, h, 3:] = self.placer.poses.pose(angles[:, None] * opened, hand=h)
+        poses = poses.round(6)  # as they are written
+        points = seal(self.placer.vertices(poses.reshape(-1, len(HANDS), 48), self.shape))
+        points = points.reshape(*poses.shape[:3], -1, 3)
+        for h, waiting in enumerate(self.waiting):
+            waiting += zip(poses[:, :, h, 3:], points[:, :, h], strict=True)
 
 
 def _regions(hands: Hands, bone: np.ndarray, hand: int) -> dict[str, np.ndarray]:
@@ -214,23 +187,3 @@ def _regions(hands: Hands, bone: np.ndarray, hand: int) -> dict[str, np.ndarray]
         "palm": (body & (normals[:, 1] < -0.7)).nonzero()[0],
         "back": (body & (normals[:, 1] > 0.7)).nonzero()[0],
     }
-
-
-def _same_person(vertices: np.ndarray) -> bool:
-    """Whether one person's elbows could be at the end of both forearms; vertices `[H, V, 3]` mm."""
-    axes = [arm_axis(vertices[h], hand=h)[1] for h in range(len(HANDS))]
-    return float(axes[LEFT] @ axes[RIGHT]) > _LEAST_ARM_COSINE
-
-
-def _arms_collide(vertices: np.ndarray) -> bool:
-    """Whether an arm would pass through the other hand or the other arm; vertices `[H, V, 3]` mm."""
-    along = np.linspace(15, 260, 12)[:, None]
-    lines = []
-    for h in range(len(HANDS)):
-        start, axis = arm_axis(vertices[h], hand=h)
-        lines.append(start + along * axis)
-    for h in range(len(HANDS)):
-        gaps = np.linalg.norm(lines[h][:, None] - vertices[1 - h][None, ::4], axis=-1)
-        if gaps.min() < ARM_RADIUS_MM:
-            return True
-    return bool(np.linalg.norm(lines[0][:, None] - lines[1][None], axis=-1).min() < 2 * ARM_RADIUS_MM)

@@ -111,7 +111,7 @@ def random_angles(random: np.random.Generator) -> np.ndarray:
         angles = (1 - share) * angles + share * POSTURES[names[random.integers(len(names))]]
     noise = random.normal(0, 4, (2, 15)) * [[1.0], [0.5]]
     noise[0, [2, 5, 8, 11]] = DIP_COUPLING * noise[0, [1, 4, 7, 10]] + random.normal(0, 2, 4)
-    noise[1, np.setdiff1d(np.arange(15), (0, 3, 6, 9, 12))] = 0
+    noise[1] *= ABDUCTION_LIMITS[:, 0] < 0  # only the first joint of a finger moves sideways
     return clip_angles(angles + noise)
 
 

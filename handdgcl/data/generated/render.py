@@ -9,8 +9,9 @@ import torch
 from handdgcl.data.generated.arm import CLOTH, build_arm
 from handdgcl.data.generated.placement import Pair
 from handdgcl.data.generated.scene import Camera
+from handdgcl.data.generated.zbuffer import zbuffer
 from handdgcl.hands import Hands
-from handdgcl.hands.raster import rasterize, vertex_normals
+from handdgcl.hands.raster import vertex_normals
 from handdgcl.hands.topology import FINGERTIP_VERTICES, WRIST_LOOP
 
 # linear RGB of skin from dark to light (after the Fitzpatrick scale), blended between neighbours
@@ -71,7 +72,7 @@ class Mesh:
     Attributes:
         vertices, normals: `[P, 3]` mm and unit, world.
         faces: `[F, 3]` outward orientation.
-        colours: `[P, 3]` linear RGB.
+        colours: `[P, 3]` linear RGB of the light they scatter, the same from every side.
         gloss: `[P, 1]` strength of the highlight.
     """
 
@@ -119,13 +120,14 @@ class Painter:
         cloth = np.zeros((len(points), 1))
         cloth[count:, 0] = arm.material[rim:] == CLOTH
         mottle = 0.025 * np.sin(6 * self.template[hand] @ look.freckle.T).sum(1, keepdims=True)
+        normals = vertex_normals(torch.as_tensor(points), torch.as_tensor(faces)).numpy()
         tone = np.ones((len(points), 3))
         tone[:count] = self.tone[hand] + mottle
         return Mesh(
             vertices=points,
-            normals=vertex_normals(torch.as_tensor(points), torch.as_tensor(faces)).numpy(),
+            normals=normals,
             faces=faces,
-            colours=look.skin * tone * (1 - cloth) + look.cloth * cloth,
+            colours=(look.skin * tone * (1 - cloth) + look.cloth * cloth) * _diffuse(normals, look),
             gloss=0.10 * (1 - cloth) + 0.01,
         )
 
@@ -135,34 +137,27 @@ class Painter:
         size = np.array([camera.width, camera.height])
         low = np.clip(np.floor(pixels.min(0)), 0, size - 1).astype(int)
         high = np.clip(np.ceil(pixels.max(0)), low + 1, size).astype(int)
-        faces = mesh.faces[_front_faces(pixels, mesh.faces)]
-        fragments = rasterize(
-            torch.as_tensor(pixels - low).float()[None],
-            torch.as_tensor(seen[:, 2]).float()[None],
-            torch.as_tensor(faces),
+        exposure = random.uniform(0.8, 1.25)
+        depth, colour = zbuffer(
+            pixels - low,
+            seen[:, 2],
+            mesh.faces[_front_faces(pixels, mesh.faces)],
+            (mesh.colours + _shine(mesh, camera, look)) * exposure,
             height=int(high[1] - low[1]),
             width=int(high[0] - low[0]),
         )
-        face, depth = fragments.face[0].numpy(), fragments.depth[0].numpy()
-        hit = np.flatnonzero(face >= 0)
-        corners = faces[face.ravel()[hit]].T  # [3,N]
-        weights = fragments.barycentric[0].numpy().reshape(-1, 3)[hit].T
-        exposure = random.uniform(0.8, 1.25)
-        light = (_shade(mesh, camera, look) * exposure).astype(np.float32)  # [P,3]
-        colour = sum(w[:, None] * light[c] for w, c in zip(weights, corners, strict=True))
-        colour *= _openness(depth, face >= 0).ravel()[hit, None]
+        hit = (depth > 0).astype(np.uint8)
+        colour *= _openness(depth, hit)[..., None]
         picture = _wall(look, camera, exposure, random)
-        y, x = np.divmod(hit, face.shape[1])
-        picture[y + low[1], x + low[0]] = np.sqrt(colour)
+        window = picture[low[1] : high[1], low[0] : high[0]]
+        np.copyto(window, np.sqrt(colour, out=colour), where=hit[..., None].astype(bool))
         return self._expose(picture, random)
 
     def _expose(self, picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """Display values with noise, in 8 bits."""
         start = random.integers(len(self.grain) - picture.size)
         noise = self.grain[start : start + picture.size].reshape(picture.shape)
-        picture *= 255
-        picture += noise * np.float32(random.uniform(0.4, 3.0))
-        return np.clip(picture, 0, 255, out=picture).astype(np.uint8)
+        return cv2.addWeighted(picture, 255, noise, random.uniform(0.4, 3.0), 0, dtype=cv2.CV_8U)
 
 
 def _front_faces(pixels: np.ndarray, faces: np.ndarray) -> np.ndarray:
@@ -176,21 +171,33 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
-def _shade(mesh: Mesh, camera: Camera, look: Look) -> np.ndarray:
-    """Linear RGB `[P, 3]` of the vertices: wrapped diffuse light and a soft highlight.
+def _lights(look: Look) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+    """Direction `[3]` and strength `[3]` of each light."""
+    return (_unit(look.key), look.key_colour), (_unit(look.fill), look.fill_colour)
+
+
+def _diffuse(normals: np.ndarray, look: Look) -> np.ndarray:
+    """Wrapped diffuse light `[P, 3]` on vertices with normals `[P, 3]`.
 
     Triangles are a few pixels wide, so light is interpolated between the vertices (Gouraud 1971).
     """
-    to_eye = _unit(camera.position - mesh.vertices)
-    light = look.ambient * (0.8 + 0.2 * mesh.normals[:, 1:2])
-    shine = np.zeros_like(light)
-    for direction, strength in ((look.key, look.key_colour), (look.fill, look.fill_colour)):
-        ray = _unit(direction)
-        facing = np.clip((mesh.normals @ ray + 0.3) / 1.3, 0, None)[:, None]
+    light = look.ambient * (0.8 + 0.2 * normals[:, 1:2])
+    for ray, strength in _lights(look):
+        facing = np.clip((normals @ ray + 0.3) / 1.3, 0, None)[:, None]
         light = light + facing ** [1.0, 1.15, 1.25] * strength  # red light travels further in skin
+    return light
+
+
+def _shine(mesh: Mesh, camera: Camera, look: Look) -> np.ndarray:
+    """A soft highlight: linear RGB `[P, 3]` that the camera sees on top of the diffuse light."""
+    to_eye = _unit(camera.position - mesh.vertices)
+    shine = np.zeros_like(mesh.vertices)
+    for ray, strength in _lights(look):
         half = (mesh.normals * _unit(ray + to_eye)).sum(1, keepdims=True)
-        shine = shine + np.clip(half, 0, None) ** 24 * strength
-    return mesh.colours * light + mesh.gloss * shine
+        eighth = np.clip(half, 0, None) ** 2
+        eighth = (eighth * eighth) ** 2
+        shine += eighth**3 * strength  # to the 24th power, by products: a general power costs far more
+    return mesh.gloss * shine
 
 
 def _openness(depth: np.ndarray, hit: np.ndarray) -> np.ndarray:

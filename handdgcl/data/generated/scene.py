@@ -17,6 +17,7 @@ _MARGIN_PX = 3
 _AZIMUTH_DEG = 20  # cameras stand in front of the person, at most so far to either side
 _ELEVATION_DEG = (0, 30)
 _ROLL_DEG = 5
+_ATTEMPTS = 12
 _MAX_FORESHORTENING = 0.8  # cosine: arms that point at a camera would hide the hands
 
 
@@ -49,36 +50,31 @@ class Camera:
 def random_cameras(random: np.random.Generator, count: int) -> list[Camera]:
     """The cameras of one capture: spread around the front, at various distances, all aimed at the hands."""
     shares = (np.arange(count) + random.uniform(0, 1, count)) / count
-    return [
-        _camera(random, index, np.radians(_AZIMUTH_DEG * (2 * share - 1)))
-        for index, share in enumerate(shares)
-    ]
-
-
-def _camera(random: np.random.Generator, index: int, azimuth: float) -> Camera:
-    elevation = np.radians(random.uniform(*_ELEVATION_DEG))
-    distance = random.uniform(550, 1100)
-    away = np.array(
-        [np.cos(elevation) * np.sin(azimuth), np.sin(elevation), np.cos(elevation) * np.cos(azimuth)]
-    )
+    azimuth = np.radians(_AZIMUTH_DEG * (2 * shares - 1))
+    elevation = np.radians(random.uniform(*_ELEVATION_DEG, count))
+    distance = random.uniform(550, 1100, (count, 1))
+    flat = np.cos(elevation)
+    away = np.stack([flat * np.sin(azimuth), np.sin(elevation), flat * np.cos(azimuth)], axis=1)
     position = distance * away
-    forward = random.normal(0, 12, 3) - position
-    forward /= np.linalg.norm(forward)
-    right = np.cross(forward, [0, 1, 0])
-    right /= np.linalg.norm(right)
-    rotation = np.stack([right, np.cross(forward, right), forward])
-    rotation = Rotation.from_euler("z", random.normal(0, _ROLL_DEG), degrees=True).as_matrix() @ rotation
-    width, height = SIZES[random.integers(2)]
-    focal = random.uniform(0.75, 1.15) * distance  # px per mm at the hands x distance
-    return Camera(
-        name=str(400000 + index),
-        width=width,
-        height=height,
-        rotation=rotation.round(8),
-        position=position.round(4),
-        focal=(focal * random.uniform(0.998, 1.002, 2)).round(4),
-        principal=(np.array([width, height]) / 2 + random.normal(0, 6, 2)).round(4),
+    forward = _unit(random.normal(0, 12, (count, 3)) - position)
+    right = _unit(np.cross(forward, [0, 1, 0]))
+    rotation = np.stack([right, np.cross(forward, right), forward], axis=1)
+    roll = Rotation.from_rotvec(random.normal(0, _ROLL_DEG, (count, 1)) * [0, 0, 1], degrees=True)
+    size = np.array(SIZES)[random.integers(len(SIZES), size=count)]
+    focal = random.uniform(0.75, 1.15, (count, 1)) * distance  # px per mm at the hands x distance
+    fields = zip(
+        size.tolist(),
+        (roll.as_matrix() @ rotation).round(8),
+        position.round(4),
+        (focal * random.uniform(0.998, 1.002, (count, 2))).round(4),
+        (size / 2 + random.normal(0, 6, (count, 2))).round(4),
+        strict=True,
     )
+    return [Camera(str(400000 + k), *size, *rest) for k, (size, *rest) in enumerate(fields)]
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
 def stage(placer: Placer, pair: Pair, cameras: list[Camera], random: np.random.Generator) -> Pair | None:
@@ -88,38 +84,39 @@ def stage(placer: Placer, pair: Pair, cameras: list[Camera], random: np.random.G
         The moved pair, or None if no attempt fits.
     """
     arms = [arm_axis(pair.vertices[h], hand=h) for h in range(len(HANDS))]
-    for _ in range(12):
-        turn = _upright([axis for _, axis in arms], [start for start, _ in arms], random)
-        turned = turn.apply(pair.vertices.reshape(-1, 3))
-        shift = random.normal(0, 12, 3) - (turned.max(0) + turned.min(0)) / 2
-        axes = turn.apply(np.stack([axis for _, axis in arms]))
-        if all(_framed(turned + shift, axes, camera) for camera in cameras):
-            return placer.moved(pair, turn, shift)
+    starts, axes = (np.stack(parts) for parts in zip(*arms, strict=True))
+    towards = _unit(np.stack([camera.position for camera in cameras]))
+    points = pair.vertices.reshape(-1, 3)
+    for turn in _upright(axes, starts, random):
+        shift = random.normal(0, 12, 3)
+        if (axes @ turn.T @ towards.T).max() >= _MAX_FORESHORTENING:
+            continue
+        turned = points @ turn.T
+        shift = shift - (turned.max(0) + turned.min(0)) / 2
+        if all(_framed(turned + shift, camera) for camera in cameras):
+            return placer.moved(pair, Rotation.from_matrix(turn), shift)
     return None
 
 
-def _upright(axes: list, starts: list, random: np.random.Generator) -> Rotation:
-    """A turn that brings the elbows beside each other, below and behind the hands."""
-    elbow = np.stack(starts) + 250 * np.stack(axes)
+def _upright(axes: np.ndarray, starts: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Turns `[12, 3, 3]` that bring the elbows beside each other, below and behind the hands."""
+    elbow = starts + 250 * axes
     down, side = axes[LEFT] + axes[RIGHT], elbow[RIGHT] - elbow[LEFT]
-    target_down = np.array([0, -1, -0.35]) + random.normal(0, 0.15, 3)
-    target_side = np.array([-1, 0, 0]) + random.normal(0, 0.15, 3)  # the person faces the cameras
-    return Rotation.from_matrix(_frame(target_side, target_down) @ _frame(side, down).T)
+    target_down = np.array([0, -1, -0.35]) + random.normal(0, 0.15, (_ATTEMPTS, 3))
+    target_side = np.array([-1, 0, 0]) + random.normal(0, 0.15, (_ATTEMPTS, 3))  # facing the cameras
+    return _frame(target_side, target_down) @ _frame(side, down).T
 
 
 def _frame(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Right-handed orthonormal columns: along the first, along the rest of the second, across both."""
-    a = first / np.linalg.norm(first)
-    b = second - a * (a @ second)
-    b = b / np.linalg.norm(b)
-    return np.stack([a, b, np.cross(a, b)], axis=1)
+    """Right-handed orthonormal columns `[..., 3, 3]`: along one, along the rest of the other, across both."""
+    a = _unit(first)
+    b = _unit(second - a * (a * second).sum(-1, keepdims=True))
+    return np.stack([a, b, np.cross(a, b)], axis=-1)
 
 
-def _framed(points: np.ndarray, axes: np.ndarray, camera: Camera) -> bool:
-    """Whether all points are in the image and no arm points at the camera."""
+def _framed(points: np.ndarray, camera: Camera) -> bool:
+    """Whether all points are in the image and before the camera."""
     pixels, seen = camera.view(points)
-    size = np.array([camera.width, camera.height])
-    inside = (pixels > _MARGIN_PX).all() and (pixels < size - _MARGIN_PX).all() and seen[:, 2].min() > 100
-    return bool(
-        inside and (axes @ camera.position).max() < _MAX_FORESHORTENING * np.linalg.norm(camera.position)
-    )
+    low, high = pixels.min(0), pixels.max(0)
+    size = [camera.width - _MARGIN_PX, camera.height - _MARGIN_PX]
+    return bool((low > _MARGIN_PX).all() and (high < size).all() and seen[:, 2].min() > 100)

@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+import cv2
 import msgspec
 import numpy as np
 import simplejpeg
@@ -96,6 +97,7 @@ _studio: Studio | None = None  # of a worker process
 def _open_studio(hands: Hands, generate: Generate, folder: Path) -> None:
     global _studio
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     _studio = Studio(hands, generate, folder)
 
 
@@ -106,12 +108,13 @@ def _shoot(frame: Frame) -> dict:
 def _shoot_all(frames: list[Frame], setting: tuple, workers: int) -> Iterator[dict]:
     """The frames' records in order, from `workers` processes (0 or 1: this one)."""
     if workers <= 1:
-        threads = torch.get_num_threads()
+        threads = torch.get_num_threads(), cv2.getNumThreads()
         try:
             _open_studio(*setting)
             yield from map(_shoot, frames)
         finally:
-            torch.set_num_threads(threads)
+            torch.set_num_threads(threads[0])
+            cv2.setNumThreads(threads[1])
         return
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _open_studio, setting)
     try:
