@@ -120,7 +120,8 @@ class Train(_Section):
     lr: Positive
     schedule: Literal["plateau", "one-cycle"]  # plateau: the paper's
     precision: Literal["32-true", "bf16-mixed"]
-    devices: Count  # processes, one per device
+    devices: Count  # processes on each machine, one per device
+    nodes: Count  # machines
 
 
 class Config(_Section):

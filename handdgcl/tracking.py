@@ -15,7 +15,7 @@ from handdgcl.config import Config, to_dict
 EXPERIMENT = "handdgcl"
 
 
-def run_logger(config: Config, *, row: str, seed: int, root: Path, run_id: str | None) -> MLFlowLogger:
+def run_logger(config: Config, *, row: str, seed: int, root: Path, run_id: str | None = None) -> MLFlowLogger:
     """The logger of one training run.
 
     Args:

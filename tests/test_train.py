@@ -1,5 +1,10 @@
 import json
 import math
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -7,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
+from handdgcl.config import to_dict
 from handdgcl.data.loader import open_store, train_batches
 from handdgcl.errors import InputError
 from handdgcl.evaluate import evaluate_checkpoint, evaluate_mean_hand, load_model
@@ -190,3 +196,41 @@ def test_checkpoints_that_do_not_fit_are_refused(train, tiny_config, tiny_store,
 def test_missing_data_names_the_remedy(tiny_config, tmp_path):
     with pytest.raises(InputError, match="prepare the data"):
         StoreData(tmp_path, tiny_config, 0)
+
+
+def test_two_processes_train_as_one_on_the_joint_batch(tiny_config, tiny_store, tmp_path):
+    alone = start_processes(tiny_config, tiny_store, tmp_path / "1", 1)
+    together = start_processes(tiny_config, tiny_store, tmp_path / "2", 2)
+    for process in alone + together:
+        assert process.wait(timeout=120) == 0
+    one, two = tmp_path / "1", tmp_path / "2"
+    for file in ("queue-0.pt", "queue-1.pt"):  # every process holds the same queue
+        queue, expected = torch.load(two / file), torch.load(one / "queue-0.pt")
+        assert (queue["index"] == expected["index"]).all()
+        assert torch.allclose(queue["poses"], expected["poses"], atol=1e-5)
+        assert torch.allclose(queue["features"], expected["features"], atol=1e-3)
+    table, expected = curves(two / "checkpoint.ckpt"), curves(one / "checkpoint.ckpt")
+    terms = [name for name in table.columns if name.startswith(("train_", "val_"))]
+    assert {"train_self", "train_cross", "train_consistent"} <= set(terms)
+    assert np.allclose(table[terms], expected[terms], rtol=1e-3)
+
+
+def start_processes(config, store, out, count):
+    """`count` processes that train together on joint batches of 4, without augmentation."""
+    still = {"rotation_deg": 0.0, "scale": 0.0, "flip": 0.0}
+    settings = to_dict(config) | {"augment": still}
+    settings["train"] |= {"devices": count, "batch_size": 4 // count}
+    out.mkdir()
+    (out / "params.yaml").write_text(json.dumps(settings))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    joint = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
+    joint |= {"TORCHELASTIC_RUN_ID": "test", "GROUP_RANK": 0, "OMP_NUM_THREADS": 1}
+    return [
+        subprocess.Popen(
+            [sys.executable, Path(__file__).with_name("one_rank.py"), out / "params.yaml", store, out],
+            env=os.environ | {k: str(v) for k, v in (joint | {"RANK": rank, "LOCAL_RANK": rank}).items()},
+        )
+        for rank in range(count)
+    ]

@@ -31,10 +31,14 @@ def embed_pose(joints: Tensor) -> Tensor:
 
 def _directions(x: Tensor) -> Tensor:
     """Unit vectors `[B, D]` from the mean of the batch, of all processes, to each sample."""
-    mean = x.mean(0)
+    return functional.normalize(x - _over_processes(x.mean(0)), dim=1)
+
+
+def _over_processes(mean: Tensor) -> Tensor:
+    """The mean of a joint batch from the means of its equal shares, with gradient."""
     if distributed.is_available() and distributed.is_initialized():
-        mean = all_reduce(mean) / distributed.get_world_size()
-    return functional.normalize(x - mean, dim=1)
+        return all_reduce(mean) / distributed.get_world_size()
+    return mean
 
 
 class Queue(nn.Module):
@@ -96,7 +100,7 @@ def cross_contrast(features: Tensor, poses: Tensor, held: Tensor) -> Tensor:
         held: `[Q]`, places of the queue that hold something.
     """
     square = (similarity(features) - similarity(poses)) ** 2 * held
-    mean = square.sum() / (held.sum() * len(features)).clamp(min=1)
+    mean = _over_processes(square.sum() / (held.sum() * len(features)).clamp(min=1))
     return (mean + 1e-12).sqrt() * held.any()
 
 

@@ -162,9 +162,10 @@ class TrainingModule(LightningModule):
     def on_train_epoch_end(self) -> None:
         """The epoch's mean of every term; the paper's schedule follows `train_loss`."""
         count = self.trainer.num_training_batches
-        record = {f"train_{name}": value / count for name, value in self._sums.items()}
+        mean = self.trainer.strategy.reduce  # over processes
+        record = {f"train_{name}": mean(value / count) for name, value in self._sums.items()}
         self._sums = {}
-        self.log_dict(record, sync_dist=True)
+        self.log_dict(record)
         self.history.append(
             {
                 "epoch": self.current_epoch + 1,
@@ -177,7 +178,7 @@ class TrainingModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         """Keep the curves with the state, so that a resumed run writes whole ones."""
-        checkpoint["history"] = self.history
+        checkpoint |= {"row": self.row.name, "seed": self.seed, "history": self.history}
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         """The inverse of `on_save_checkpoint`."""
@@ -202,7 +203,7 @@ class TrainingModule(LightningModule):
         record = {f"val_{name}": value.mean() for name, value in errors.items()}
         record |= monitors(graph_k, joints)
         self._validation = {name: value.float() for name, value in record.items()}
-        self.log_dict(self._validation, sync_dist=True)
+        self.log_dict(self._validation)  # every process has validated all samples
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam; the paper's halving on a plateau of the training loss, or one cycle for short runs."""

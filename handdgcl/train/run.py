@@ -1,9 +1,7 @@
 """Train one row with one seed: resumable, and whole when it is there."""
 
 import json
-import logging
 import shutil
-import time
 import warnings
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import torch
 from lightning import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import MLFlowLogger
+from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from handdgcl import provenance
@@ -23,11 +22,10 @@ from handdgcl.hands import load_hands
 from handdgcl.rows import get_row
 from handdgcl.tracking import run_logger
 from handdgcl.train.module import TrainingModule
+from handdgcl.train.progress import Progress
 
-log = logging.getLogger(__name__)
-
-REPORT_EVERY_S = 30
-RUN_FACTS = "run.json"  # in the row's folder: seconds, commit, MLflow run
+CHECKPOINT = "checkpoint.ckpt"
+RUN_FACTS = "run.json"  # what differs from run to run: seconds, commit, MLflow run
 STATES = "states"  # folder of the states to resume from
 # Parameters that leave a trained row as it is.
 IRRELEVANT = ("profile", "reports", "seeds", "generate")
@@ -75,54 +73,6 @@ class FirstState(Callback):
             trainer.save_checkpoint(self.file)
 
 
-class Progress(Callback):
-    """One log line each epoch, and one every half minute of a long epoch."""
-
-    def on_train_start(self, trainer: Trainer, module: TrainingModule) -> None:
-        """Start the clock."""
-        self.start = self.reported = time.monotonic()
-
-    def on_train_batch_end(
-        self, trainer: Trainer, module: TrainingModule, outputs: object, batch: object, batch_idx: int
-    ) -> None:
-        """Say where a long epoch stands."""
-        if time.monotonic() - self.reported > REPORT_EVERY_S:
-            self.reported = time.monotonic()
-            log.info(
-                "%s: batch %d of %d",
-                self._place(trainer, module),
-                batch_idx + 1,
-                trainer.num_training_batches,
-            )
-
-    def on_train_epoch_start(self, trainer: Trainer, module: TrainingModule) -> None:
-        """Say how the epoch before ended."""
-        self._last(trainer, module)
-
-    def on_train_end(self, trainer: Trainer, module: TrainingModule) -> None:
-        """Say how the last epoch ended."""
-        self._last(trainer, module)
-
-    def _place(self, trainer: Trainer, module: TrainingModule) -> str:
-        epoch = min(trainer.current_epoch + 1, trainer.max_epochs)
-        return f"{module.row.name}, seed {module.seed}: epoch {epoch} of {trainer.max_epochs}"
-
-    def _last(self, trainer: Trainer, module: TrainingModule) -> None:
-        if not module.history:
-            return
-        last = module.history[-1]
-        log.info(
-            "%s, seed %d: epoch %d of %d done, loss %.3f, validation MPJPE %.2f mm, %.0f s",
-            module.row.name,
-            module.seed,
-            last["epoch"],
-            trainer.max_epochs,
-            last["train_loss"],
-            last["val_mpjpe_mm"],
-            time.monotonic() - self.start,
-        )
-
-
 def train_row(
     name: str, seed: int, config: Config, *, store: Path, out: Path, work: Path, root: Path
 ) -> Path:
@@ -147,13 +97,18 @@ def train_row(
     data = StoreData(store, config, seed)
     logger = _logger(work, config, name, seed, root)
     module = TrainingModule(row, config, hands, seed=seed)
-    best = _keep("best", work / STATES, monitor="val_mpjpe_mm")
     trainer = Trainer(
         max_epochs=config.train.epochs,
         devices=config.train.devices,
+        num_nodes=config.train.nodes,
         precision=config.train.precision,
         logger=logger,
-        callbacks=[FirstState(work / STATES / "last.ckpt"), Progress(), best, _keep("last", work / STATES)],
+        callbacks=[
+            FirstState(work / STATES / "last.ckpt"),
+            Progress(),
+            _keep("best", work / STATES, monitor="val_mpjpe_mm"),
+            _keep("last", work / STATES),
+        ],
         default_root_dir=work,
         deterministic="warn" if torch.cuda.is_available() else False,  # a CPU always is
         use_distributed_sampler=False,
@@ -163,9 +118,11 @@ def train_row(
         enable_model_summary=False,
     )
     _fit(trainer, module, data, work)
-    checkpoint = _export(module, Path(best.best_model_path), out, mlflow_run=logger.run_id)
-    shutil.rmtree(work)
-    return checkpoint
+    if trainer.is_global_zero:
+        _export(work / STATES, config, out, mlflow_run=logger.run_id)
+        shutil.rmtree(work)
+    trainer.strategy.barrier()
+    return out / CHECKPOINT
 
 
 def _fit(trainer: Trainer, module: TrainingModule, data: StoreData, work: Path) -> None:
@@ -193,11 +150,13 @@ def _keep(name: str, folder: Path, monitor: str | None = None) -> ModelCheckpoin
 def _logger(work: Path, config: Config, name: str, seed: int, root: Path) -> MLFlowLogger:
     """The MLflow run; the same one if `work` holds an interrupted run of this configuration.
 
-    What another configuration left in `work` is deleted.
+    What another configuration left in `work` is deleted. Of several processes the first does this alone.
     """
     parameters = {k: v for k, v in to_dict(config).items() if k not in IRRELEVANT}
     identity = {"row": name, "seed": seed, "parameters": parameters}
-    file = work / "run.json"
+    if rank_zero_only.rank:
+        return run_logger(config, row=name, seed=seed, root=root)
+    file = work / RUN_FACTS
     found = json.loads(file.read_text()) if file.exists() else {}
     if found.get("identity") != identity:
         shutil.rmtree(work, ignore_errors=True)
@@ -207,32 +166,34 @@ def _logger(work: Path, config: Config, name: str, seed: int, root: Path) -> MLF
     return logger
 
 
-def _export(module: TrainingModule, best: Path, out: Path, *, mlflow_run: str) -> Path:
+def _export(states: Path, config: Config, out: Path, *, mlflow_run: str) -> None:
     """Write the best epoch's weights, the whole history and, apart, what differs from run to run.
 
     The same run again leaves the same bytes of checkpoint.ckpt and curves.csv, and nothing that depends on
-    them reruns.
+    them reruns. All is read from the states: where Lightning starts processes of its own, this one's
+    module has not been trained.
     """
-    state = torch.load(best, map_location="cpu", weights_only=False)
-    weights = {k: v for k, v in state["state_dict"].items() if not k.startswith(TRANSIENT)}
+    best, last = (
+        torch.load(states / name, map_location="cpu", weights_only=False)
+        for name in ("best.ckpt", "last.ckpt")
+    )
+    history = last["history"]
     with replacing(out / "curves.csv") as path:
-        curves = pd.DataFrame(module.history).drop(columns="seconds")
-        curves.to_csv(path, index=False, float_format="%.6g")
+        pd.DataFrame(history).drop(columns="seconds").to_csv(path, index=False, float_format="%.6g")
     content = {
-        "row": module.row.name,
-        "seed": module.seed,
-        "config": to_dict(module.config),
-        "weights": weights,
-        "epoch": state["epoch"] + 1,
-        "val_mpjpe_mm": min(record["val_mpjpe_mm"] for record in module.history),
+        "row": last["row"],
+        "seed": last["seed"],
+        "config": to_dict(config),
+        "weights": {k: v for k, v in best["state_dict"].items() if not k.startswith(TRANSIENT)},
+        "epoch": best["epoch"] + 1,
+        "val_mpjpe_mm": min(record["val_mpjpe_mm"] for record in history),
     }
     facts = {
-        "seconds": sum(record["seconds"] for record in module.history),
+        "seconds": sum(record["seconds"] for record in history),
         "commit": provenance.commit(),
         "mlflow_run": mlflow_run,
     }
     write_json(out / RUN_FACTS, facts)
     # A stream, as torch.save writes the name of a file into it.
-    with replacing(out / "checkpoint.ckpt") as path, path.open("wb") as stream:
+    with replacing(out / CHECKPOINT) as path, path.open("wb") as stream:
         torch.save(content, stream)
-    return out / "checkpoint.ckpt"

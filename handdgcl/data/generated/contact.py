@@ -10,9 +10,8 @@ import igl
 import numpy as np
 import torch
 
-from handdgcl.data.generated.zbuffer import zbuffer
 from handdgcl.hands import Hands
-from handdgcl.hands.raster import vertex_normals
+from handdgcl.hands.raster import rasterize, vertex_normals
 from handdgcl.hands.topology import HANDS, WRIST_LOOP, closed_faces
 
 _INSIDE = 0.5  # winding number: 0 outside, 1 inside
@@ -137,8 +136,15 @@ def separation(
 def _height_map(points_2d: np.ndarray, level: np.ndarray, faces: np.ndarray, height: int, width: int):
     """Greatest `level` at each pixel `[height, width]`, -inf = background."""
     floor = level.max() + 1e3  # far: the perspective-correct depth is then linear to 0.02 mm
-    depth = zbuffer(points_2d, floor - level, faces, height=height, width=width)[0]
-    return np.where(depth > 0, floor - depth, -np.inf)
+    fragments = rasterize(
+        torch.as_tensor(points_2d).float()[None],
+        torch.as_tensor(floor - level).float()[None],
+        torch.as_tensor(faces),
+        height=height,
+        width=width,
+    )
+    depth = fragments.depth[0].numpy()
+    return np.where(fragments.face[0].numpy() >= 0, floor - depth, -np.inf)
 
 
 def self_penetrating(solid: Solid, points: np.ndarray) -> bool:

@@ -9,9 +9,8 @@ import torch
 from handdgcl.data.generated.arm import CLOTH, build_arm
 from handdgcl.data.generated.placement import Pair
 from handdgcl.data.generated.scene import Camera
-from handdgcl.data.generated.zbuffer import zbuffer
 from handdgcl.hands import Hands
-from handdgcl.hands.raster import vertex_normals
+from handdgcl.hands.raster import rasterize, vertex_normals
 from handdgcl.hands.topology import FINGERTIP_VERTICES, WRIST_LOOP
 
 # linear RGB of skin from dark to light (after the Fitzpatrick scale), blended between neighbours
@@ -138,19 +137,24 @@ class Painter:
         low = np.clip(np.floor(pixels.min(0)), 0, size - 1).astype(int)
         high = np.clip(np.ceil(pixels.max(0)), low + 1, size).astype(int)
         exposure = random.uniform(0.8, 1.25)
-        depth, colour = zbuffer(
-            pixels - low,
-            seen[:, 2],
-            mesh.faces[_front_faces(pixels, mesh.faces)],
-            (mesh.colours + _shine(mesh, camera, look)) * exposure,
+        faces = mesh.faces[_front_faces(pixels, mesh.faces)]
+        fragments = rasterize(
+            torch.as_tensor(pixels - low).float()[None],
+            torch.as_tensor(seen[:, 2]).float()[None],
+            torch.as_tensor(faces),
             height=int(high[1] - low[1]),
             width=int(high[0] - low[0]),
         )
-        hit = (depth > 0).astype(np.uint8)
-        colour *= _openness(depth, hit)[..., None]
+        face, depth = fragments.face[0].numpy(), fragments.depth[0].numpy()
+        hit = np.flatnonzero(face >= 0)
+        corners = faces[face.ravel()[hit]].T  # [3,N]
+        weights = fragments.barycentric[0].numpy().reshape(-1, 3)[hit].T
+        light = ((mesh.colours + _shine(mesh, camera, look)) * exposure).astype(np.float32)  # [P,3]
+        colour = sum(w[:, None] * light[c] for w, c in zip(weights, corners, strict=True))
+        colour *= _openness(depth, (face >= 0).astype(np.uint8)).ravel()[hit, None]
         picture = _wall(look, camera, exposure, random)
-        window = picture[low[1] : high[1], low[0] : high[0]]
-        np.copyto(window, np.sqrt(colour, out=colour), where=hit[..., None].astype(bool))
+        y, x = np.divmod(hit, face.shape[1])
+        picture[y + low[1], x + low[0]] = np.sqrt(colour)
         return self._expose(picture, random)
 
     def _expose(self, picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
