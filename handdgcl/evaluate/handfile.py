@@ -60,7 +60,7 @@ def read_hand_file(path: str | Path) -> HandFile:
     """
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; give an .npz with left and right, [N, 778, 3]") from None

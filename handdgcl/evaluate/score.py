@@ -22,6 +22,8 @@ from handdgcl.model.metrics import Points, concatenate, error_table, joint_means
 
 PCK_MM = 50  # the PCK curve runs from 0 to here, in steps of 1 mm
 _CHUNK = 256  # pairs at a time
+_ROUNDING = 1e-6  # mm: a root's own error is 0 only up to rounding
+_SHORTEST_M = 1e-6  # a metacarpal, below which there is none
 _CROP_PX, _FILL = 256, 0.8  # the benchmark's crop, in which overlap is measured
 
 
@@ -83,7 +85,7 @@ def score(prediction: HandFile, truth: HandFile, hands: Hands, *, interaction: b
 def pck_curve(per_joint_mm: Tensor) -> np.ndarray:
     """Share of all joints `[..., J]` with an error of at most 0, 1, …, `PCK_MM` mm, `[PCK_MM + 1]`."""
     found = np.sort(per_joint_mm.reshape(-1).numpy())
-    return np.searchsorted(found, np.arange(PCK_MM + 1), side="right") / len(found)
+    return np.searchsorted(found, np.arange(PCK_MM + 1) + _ROUNDING, side="right") / len(found)
 
 
 def pck_auc(per_joint_mm: Tensor) -> Tensor:
@@ -111,7 +113,7 @@ def _points(file: HandFile, rows: slice, hands: Hands) -> Points:
     points = Points.from_vertices(stack(file.vertices), hands)
     if file.joints is not None:
         points = Points(points.vertices, stack(file.joints))
-    short = bone_scale(points.joints)[..., 0, 0] <= 0
+    short = bone_scale(points.joints)[..., 0, 0] <= _SHORTEST_M
     if short.any():
         sample, hand = short.nonzero()[0].tolist()
         raise InputError(
@@ -180,7 +182,7 @@ def _summary(
         "notes": notes,
         "protocol": {name: line._asdict() for name, line in PROTOCOL.items() if name in table},
         "metrics": means(table),
-        "by_hand": {hand: means(table[table["hand"] == hand]) for hand in HANDS},
+        "by_hand": {hand: _of_hand(table[table["hand"] == hand], errors) for hand in HANDS},
         "by_iou": _by_iou(table) if "iou" in table else {},
         "not_measured": failures(errors) if "true_contacts" in errors else {},
         "pairs_with_true_contact": int((errors.get("true_contacts", torch.zeros(0)) > 0).sum()),
@@ -188,6 +190,11 @@ def _summary(
         "per_finger_mm": fingers,
         "pck": {"to_mm": PCK_MM, "share": pck_curve(errors["per_joint_mm"]).tolist()},
     }
+
+
+def _of_hand(lines: pd.DataFrame, errors: dict[str, Tensor]) -> dict[str, float]:
+    """The means of one hand, without those that are of the pair."""
+    return {name: value for name, value in means(lines).items() if errors[name].dim() > 1}
 
 
 def _by_iou(table: pd.DataFrame) -> dict:
