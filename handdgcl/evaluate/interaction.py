@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import igl
 import numpy as np
 import torch
-from joblib import Parallel, delayed
+from joblib import Parallel, cpu_count, delayed
 from torch import Tensor
 
 from handdgcl.data.generated.contact import seal
@@ -31,6 +31,7 @@ from handdgcl.hands.topology import HANDS
 from handdgcl.model.metrics import MM
 
 _CHUNK = 32  # pairs that one process takes at a time; fewer are not worth another process
+_PROCESSES = 8  # at most: each takes seconds to start
 
 ERRORS = (
     "penetration_depth_mm",
@@ -113,13 +114,13 @@ def failures(errors: dict[str, Tensor]) -> dict[str, int]:
 
 
 def _spread(function, faces: list[np.ndarray], *arguments) -> list:
-    """`function(faces, *arguments)` chunk by chunk, on all cores where there are several chunks.
+    """`function(faces, *arguments)` chunk by chunk, on several cores where there are several chunks.
 
     The processes are kept for the next call; fresh ones, as igl and Manifold do not survive a fork.
     """
     starts = range(0, len(arguments[0]), _CHUNK)
     jobs = (delayed(function)(faces, *(a[start : start + _CHUNK] for a in arguments)) for start in starts)
-    return Parallel(n_jobs=-1 if len(starts) > 1 else 1)(jobs)
+    return Parallel(n_jobs=min(cpu_count(), _PROCESSES) if len(starts) > 1 else 1)(jobs)
 
 
 def _true_pairs(faces: list[np.ndarray], vertices: np.ndarray) -> list[TruePair]:

@@ -48,7 +48,8 @@ def true_masks(points_2d: np.ndarray | Tensor, faces: Tensor) -> TrueMasks:
         faces: `[H, F, 3]`.
     """
     points = np.asarray(points_2d, np.float64)
-    windows = [square_crop(pair.reshape(-1, 2), fill=FILL, size=GRID) for pair in points]
+    corners = np.stack([points.min((1, 2)), points.max((1, 2))], 1)  # [B,2,2]
+    windows = [square_crop(pair, fill=FILL, size=GRID) for pair in corners]
     windows = np.array(windows).reshape(-1, 2, 3)
     return TrueMasks(windows, np.packbits(_masks(points, windows, faces), axis=-1))
 

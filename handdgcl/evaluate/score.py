@@ -147,10 +147,12 @@ def _with_joints_2d(
 
 def _overlap(points_2d: Tensor, hands: Hands) -> np.ndarray:
     """Overlap of the true hands in the benchmark's crop, `[B]`, as prepared data has it."""
-    points = points_2d.numpy()
-    crops = [square_crop(pair.reshape(-1, 2), fill=_FILL, size=_CROP_PX) for pair in points]
+    corners = torch.stack([points_2d.amin((1, 2)), points_2d.amax((1, 2))], 1).numpy()
+    crops = [square_crop(pair, fill=_FILL, size=_CROP_PX) for pair in corners]
     crops = np.array(crops)[:, None, None]  # [B,1,1,2,3]
-    return hand_overlap(points * crops[..., 0, [0]] + crops[..., 2], hands.faces.numpy(), size=_CROP_PX)
+    return hand_overlap(
+        points_2d.numpy() * crops[..., 0, [0]] + crops[..., 2], hands.faces.numpy(), size=_CROP_PX
+    )
 
 
 def _summary(
