@@ -53,7 +53,30 @@ def _parser() -> argparse.ArgumentParser:
     )
     predict.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the results")
     predict.set_defaults(command=_predict)
+    _add_score(commands)
     return parser
+
+
+def _add_score(commands: argparse._SubParsersAction) -> None:
+    score = commands.add_parser(
+        "score",
+        help="measure any method's two-hand meshes",
+        description="Prints a table of all errors. Each file is an .npz with left and right, [N, 778, 3] in "
+        "metres. Optional: joints_left and joints_right, [N, 21, 3], otherwise regressed; the truth's "
+        "intrinsics, [3, 3] or [N, 3, 3], for pixel errors, masks and bins by overlap; left_px and right_px, "
+        "[N, 778, 2], where a prediction has a camera of its own.",
+    )
+    score.add_argument("--pred", required=True, type=Path, metavar="NPZ", help="the predicted hands")
+    score.add_argument("--truth", required=True, type=Path, metavar="NPZ", help="the true hands, same order")
+    score.add_argument(
+        "--hands",
+        default="open",
+        metavar="DIR",
+        help="folder with MANO_LEFT.pkl and MANO_RIGHT.pkl, if the meshes are MANO's; default: the open hand",
+    )
+    score.add_argument("--positions", action="store_true", help="positions only: no penetration, no masks")
+    score.add_argument("--out", type=Path, metavar="JSON", help="also write all of it, with errors by joint")
+    score.set_defaults(command=_score)
 
 
 def _box(text: str) -> tuple[float, ...]:
@@ -82,3 +105,16 @@ def _predict(options: argparse.Namespace) -> None:
             image, trained, box=box, out=options.out, checkpoint=str(options.checkpoint)
         ):
             log.info("%s", path)
+
+
+def _score(options: argparse.Namespace) -> None:
+    from handdgcl.atomic import write_json
+    from handdgcl.evaluate import read_hand_file, score
+    from handdgcl.evaluate.protocol import score_table
+    from handdgcl.hands import load_hands
+
+    prediction, truth = read_hand_file(options.pred), read_hand_file(options.truth)
+    found = score(prediction, truth, load_hands(options.hands), interaction=not options.positions)
+    if options.out:
+        write_json(options.out, found.summary | {"hands": options.hands})
+    log.info("%s", score_table(found.summary))

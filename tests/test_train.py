@@ -155,6 +155,11 @@ def test_evaluation_keeps_every_sample_and_says_what_made_it(train, tiny_config,
     record = json.loads((tmp_path / "results" / "metrics.json").read_text())
     assert record["row"] == "baseline" and record["seed"] == 3 and record["machine"]["cores"] > 0
     assert record["parameters"]["loss"]["joints_3d"] == 10 and record["commit"]
+    assert set(table["mask_iou"].between(0, 1)) == {True} and record["metrics"] == metrics
+    for name in ("penetration_depth_mm", "penetration_volume_cm3"):
+        missing = int(table[name].isna().sum()) // 2
+        assert record["not_measured"][name] == missing and record["not_measured"][f"true_{name}"] == 0
+        assert metrics[f"true_{name}"] == pytest.approx(table[f"true_{name}"].mean(), rel=1e-4)
 
 
 def test_mean_hand_is_the_mean_of_training_in_unit_bones(tiny_config, tiny_store, tmp_path, hands):
@@ -172,7 +177,8 @@ def test_mean_hand_is_the_mean_of_training_in_unit_bones(tiny_config, tiny_store
     joints, bone = unit("test")
     expected = 1000 * np.linalg.norm(bone * (mean - joints), axis=-1).mean()
     assert metrics["mpjpe_mm"] == pytest.approx(expected, rel=1e-4)
-    assert "pixel_px" not in metrics  # it has no camera
+    assert "pixel_px" not in metrics and "mask_iou" not in metrics  # it has no camera
+    assert metrics["penetration_depth_mm"] >= 0 and metrics["true_penetration_depth_mm"] >= 0
 
 
 def test_checkpoints_that_do_not_fit_are_refused(train, tiny_config, tiny_store, tmp_path):

@@ -4,6 +4,8 @@ import cv2
 import numpy as np
 
 GRID = 128  # cells per side; finer changes little
+IOU_BINS = (0.0, 0.33, 0.67, 1.0)
+IOU_TITLES = ("below 0.33", "0.33 to 0.67", "0.67 and above")
 _CHUNK = 32  # samples at a time, so that the work stays in the processor's cache
 
 

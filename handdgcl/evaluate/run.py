@@ -3,7 +3,9 @@
 import json
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,11 +15,14 @@ from handdgcl import provenance
 from handdgcl.atomic import replacing, write_json
 from handdgcl.config import Config, to_dict
 from handdgcl.data.batch import HandBatch, finish
-from handdgcl.data.camera import bone_scale
+from handdgcl.data.camera import bone_scale, project
+from handdgcl.data.generated.contact import sealed_faces
 from handdgcl.data.loader import eval_batches, loader_workers, open_store
-from handdgcl.data.store import Store
+from handdgcl.data.store import Store, read_manifest
 from handdgcl.errors import InputError
 from handdgcl.evaluate.checkpoint import load_model
+from handdgcl.evaluate.interaction import ERRORS, TruePair, failures, interaction_errors, true_interaction
+from handdgcl.evaluate.masks import TrueMasks, mask_errors, true_masks
 from handdgcl.hands import Hands, load_hands
 from handdgcl.hands.topology import LEFT, RIGHT, ROOT_JOINT
 from handdgcl.model.metrics import Points, concatenate, error_table, joint_means, means, position_errors
@@ -28,6 +33,13 @@ MEAN_HAND = "mean"
 BATCH = 128
 
 Predictor = Callable[[HandBatch], Output]
+
+
+class TrueSplit(NamedTuple):
+    """What interaction is compared with, in the store's order."""
+
+    pairs: list[TruePair]
+    masks: TrueMasks
 
 
 def evaluate_checkpoint(checkpoint: Path, config: Config, *, store: Path, out: Path) -> dict[str, float]:
@@ -89,14 +101,15 @@ def _measure(
     predict: Predictor, hands: Hands, config: Config, *, store: Path, out: Path, about: dict
 ) -> dict[str, float]:
     """Errors of all test samples by one predictor, written to `out`."""
-    test = open_store(store / "test")
-    device = hands.template.device
+    test, device = open_store(store / "test"), hands.template.device
+    truth = true_split(store / "test", read_manifest(store / "test").fingerprint, config.data.hands)
     errors, start = [], time.monotonic()
     for raw in tqdm(
         eval_batches(test, batch_size=BATCH, workers=loader_workers(test, config.data.workers)), desc="test"
     ):
         batch = finish(type(raw)(**{k: v.to(device) for k, v in vars(raw).items()}), hands)
-        errors.append(sample_errors(predict(batch), batch, hands))
+        output = predict(batch)
+        errors.append(sample_errors(output, batch, hands) | contact_errors(output, batch, truth, hands))
     errors = concatenate(errors)
     table = error_table(errors, test.table)
     metrics = means(table)
@@ -106,6 +119,7 @@ def _measure(
     record = about | {
         "samples": len(test),
         "metrics": metrics,
+        "not_measured": failures({name: errors[name] for name in ERRORS}),
         "test_seconds": time.monotonic() - start,
         "commit": provenance.commit(),
         "machine": provenance.machine(),
@@ -122,10 +136,49 @@ def sample_errors(output: Output, batch: HandBatch, hands: Hands) -> dict[str, T
     truth = Points.from_vertices(batch.vertices, hands)
     if output.camera.numel():
         unit_joints = hands.joints(output.vertices)
-        joints_2d = output.camera[..., None, :1] * unit_joints[..., :2] + output.camera[..., None, 1:]
+        joints_2d = _weak_perspective(output, unit_joints)
         prediction = Points(prediction.vertices, prediction.joints, joints_2d)
         truth = Points(truth.vertices, truth.joints, batch.joints_2d)
     return position_errors(prediction, truth)
+
+
+@lru_cache(maxsize=1)
+def true_split(folder: Path, fingerprint: str, hands: str) -> TrueSplit:
+    """The truth's own interaction and masks, measured once for all rows.
+
+    Args:
+        folder: a store.
+        fingerprint: of its manifest: a store that was made anew is measured anew.
+        hands: where its hand models are.
+    """
+    store, models, pairs, packed = Store(folder), load_hands(hands), [], []
+    faces = sealed_faces(models)
+    for start in tqdm(range(0, len(store), BATCH), desc="true contacts", leave=False):
+        rows = range(start, min(start + BATCH, len(store)))
+        vertices = store.vertices(rows)
+        pairs += true_interaction(vertices, faces)
+        packed.append(true_masks(project(vertices, store.intrinsics(rows)[:, None]), models.faces))
+    return TrueSplit(pairs, TrueMasks.concatenate(packed))
+
+
+def contact_errors(output: Output, batch: HandBatch, truth: TrueSplit, hands: Hands) -> dict[str, Tensor]:
+    """Penetration and contacts of a batch, and masks where the prediction has a camera.
+
+    The hands stand to each other as the network says (`Output.metric_vertices`), and their masks where its
+    own weak-perspective camera sees them: nothing of the truth is put in.
+    """
+    index = batch.index.cpu().numpy()
+    pairs = [truth.pairs[k] for k in index]
+    errors = interaction_errors(output.metric_vertices().cpu(), pairs, sealed_faces(hands))
+    if output.camera.numel():
+        points_2d = _weak_perspective(output, output.vertices).cpu()
+        errors |= mask_errors(points_2d, truth.masks[index], hands.faces.cpu())
+    return {name: value.to(batch.vertices.device) for name, value in errors.items()}
+
+
+def _weak_perspective(output: Output, points: Tensor) -> Tensor:
+    """Where the network's camera sees points `[B, H, P, 3]` in unit bones: px of the crop, `[B, H, P, 2]`."""
+    return output.camera[..., None, :1] * points[..., :2] + output.camera[..., None, 1:]
 
 
 def _same_configuration(path: Path, row: str, trained: dict, asked: dict) -> None:

@@ -34,6 +34,7 @@ from handdgcl.hands.topology import (
 )
 
 MM = 1000.0  # per metre
+UNITS = ("_mm", "_px", "_cm3", "_share", "_iou", "_auc")  # how the names of errors end
 
 
 @dataclass(frozen=True)
@@ -148,11 +149,11 @@ def means(table: pd.DataFrame) -> dict[str, float]:
         table: of `error_table`, or read back from samples.csv.
 
     Returns:
-        name -> mean, in the unit the name ends in.
+        name -> mean, in the unit the name ends in; NaN is left out, and so is a column of nothing else.
     """
-    names = [name for name in table.columns if name.endswith(("_mm", "_px"))]
+    names = [name for name in table.columns if name.endswith(UNITS)]
     by_hand = table.groupby("hand", sort=False)[names].mean()  # one line per hand
-    return {name: float(value) for name, value in by_hand.mean().items()}
+    return {name: float(value) for name, value in by_hand.mean().dropna().items()}
 
 
 def joint_means(errors: dict[str, Tensor]) -> dict[str, dict[str, float]]:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from handdgcl.atomic import replacing
+from handdgcl.data.overlap import IOU_BINS, IOU_TITLES
 from handdgcl.hands.topology import FINGERS
 from handdgcl.report.runs import MEAN_HAND, Run, row_title
 from handdgcl.report.tables import METRICS, by_seed, paper_numbers
@@ -38,8 +39,6 @@ TERM_TITLES = {
     "self": "Self contrast, eq. 13",
     "cross": "Similarity distinguish, eq. 12",
 }
-IOU_BINS = (0.0, 0.33, 0.67, 1.0)
-IOU_TITLES = ("below 0.33", "0.33 to 0.67", "0.67 and above")
 JOINT_TITLES = ("1\nbase", "2", "3", "4\ntip")
 DPI = 160
 

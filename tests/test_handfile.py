@@ -1,0 +1,75 @@
+"""Files of hands: what is refused, by name and sample."""
+
+import numpy as np
+import pytest
+
+from handdgcl.errors import InputError
+from handdgcl.evaluate import read_hand_file
+from handdgcl.evaluate.handfile import check_arrays
+
+
+@pytest.fixture
+def prediction():
+    return {h: np.random.default_rng(0).normal(0, 0.03, (6, 778, 3)) for h in ("left", "right")}
+
+
+def spoiled(arrays, **changes):
+    out = {name: np.array(value) for name, value in (arrays | changes).items() if value is not None}
+    return out
+
+
+def with_value(array, value, *place):
+    array = np.array(array)
+    array[place] = value
+    return array
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: {"left": None}, r"P\.npz: array 'left' is missing; it has right"),
+        (lambda t: {"left": t["left"][:4]}, r"P\.npz: right: shape \[6, 778, 3\]; expected \[4, 778, 3\]"),
+        (
+            lambda t: {"left": t["left"][:, :777]},
+            r"P\.npz: left: shape \[6, 777, 3\]; expected \[N, 778, 3\]",
+        ),
+        (lambda t: {"left": t["left"][:0]}, r"P\.npz: left: shape \[0, 778, 3\]"),
+        (lambda t: {"right": with_value(t["right"], np.nan, 3, 7, 1)}, r"P\.npz: right: sample 3 is NaN"),
+        (lambda t: {"right": t["right"].astype(str)}, r"P\.npz: right: holds <U"),
+        (lambda t: {"left": 1000 * t["left"]}, r"P\.npz: left: its hands are .* metres are wanted"),
+        (lambda t: {"joints_left": np.zeros((6, 21, 3))}, r"P\.npz: array 'joints_right' is missing"),
+        (lambda t: {"left_px": np.zeros((6, 21, 2))}, r"P\.npz: array 'right_px' is missing"),
+        (lambda t: {"intrinsics": np.zeros((3, 3))}, r"P\.npz: intrinsics: sample 0 is no camera matrix"),
+        (lambda t: {"intrinsics": np.zeros((5, 3, 3))}, r"P\.npz: intrinsics: shape \[5, 3, 3\]"),
+    ],
+)
+def test_arrays_that_cannot_be_used_are_named(prediction, change, message):
+    with pytest.raises(InputError, match=message):
+        check_arrays(spoiled(prediction, **change(prediction)), name="P.npz")
+
+
+@pytest.mark.parametrize("content", [b"", b"left,right\n1,2\n", b"PK\x03\x04broken", b"\x93NUMPY"])
+def test_files_of_another_kind_are_refused(content, tmp_path):
+    path = tmp_path / "p.npz"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"p\.npz: not an \.npz of plain arrays"):
+        read_hand_file(path)
+
+
+def test_an_array_file_and_objects_are_refused(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros(3))
+    np.savez(tmp_path / "o.npz", left=np.array([{}], dtype=object), right=np.zeros(3))
+    for name in ("a.npy", "o.npz"):
+        with pytest.raises(InputError, match=name):
+            read_hand_file(tmp_path / name)
+    with pytest.raises(InputError, match=r"not an \.npz"):
+        read_hand_file(tmp_path)
+
+
+def test_optional_arrays_are_read_and_others_named(prediction, tmp_path):
+    more = {"joints_left": np.ones((6, 21, 3)), "joints_right": np.zeros((6, 21, 3)), "names": np.arange(6)}
+    np.savez(tmp_path / "p.npz", **prediction, **more, intrinsics=np.eye(3))
+    file = read_hand_file(tmp_path / "p.npz")
+    assert len(file) == 6 and file.intrinsics.shape == (6, 3, 3) and file.ignored == ("names",)
+    assert (file.vertices[1] == prediction["right"]).all() and (file.joints[0] == 1).all()
+    assert file.pixels is None

@@ -1,0 +1,211 @@
+"""`handdgcl score`: every number again in NumPy, closed cases, invariances, and refused files."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from test_metrics import numpy_aligned
+
+from handdgcl.cli import main
+from handdgcl.errors import InputError
+from handdgcl.evaluate import score
+from handdgcl.evaluate.handfile import check_arrays
+from handdgcl.evaluate.score import pck_auc, pck_curve
+from handdgcl.hands.topology import FINGERS, JOINTS
+
+N = 6
+K = np.array([[800.0, 0, 167], [0, 820, 256], [0, 0, 1]])
+
+
+@pytest.fixture(scope="module")
+def truth(hands):
+    """Posed pairs about 0.8 m before a camera, nearer to each other one by one."""
+    random = torch.Generator().manual_seed(4)
+    pose = 0.2 * torch.randn(N, 2, 48, generator=random)
+    vertices = hands(pose, torch.zeros(N, 2, 10), torch.zeros(N, 2, 3)).double().numpy()
+    vertices -= vertices.mean(2, keepdims=True)
+    vertices[:, 0] *= [-1, 1, -1]  # turned by half a turn: its silhouette is nearly the other's
+    vertices[:, 0, :, 1] += np.array([0.2, 0.12, 0.09, 0.03, 0.01, 0])[:, None]
+    vertices[..., 2] += 0.8
+    return {"left": vertices[:, 0], "right": vertices[:, 1], "intrinsics": K}
+
+
+@pytest.fixture(scope="module")
+def prediction(truth, hands):
+    """Each hand turned, scaled, moved and dented."""
+    random = np.random.default_rng(5)
+    return {
+        h: 1.05 * truth[h] + random.normal(0, 0.003, (N, 778, 3)) + [0.01, 0, 0.02] for h in ("left", "right")
+    }
+
+
+def measured(prediction, truth, hands, **options):
+    return score(
+        check_arrays(prediction, name="P.npz"), check_arrays(truth, name="T.npz"), hands, **options
+    ).summary
+
+
+def distance(a, b, unit=1000):
+    return unit * np.sqrt(((a - b) ** 2).sum(-1))
+
+
+def test_positions_against_numpy(prediction, truth, hands):
+    found = measured(prediction, truth, hands, interaction=False)
+    errors, joints = {}, {}
+    for h, hand in enumerate(("left", "right")):
+        J = hands.joint_regressor[h].double().numpy()
+        p, t = prediction[hand], truth[hand]
+        pj, tj = joints[hand] = np.einsum("jv,snvc->snjc", J, np.stack([p, t]))
+        k = np.linalg.norm(tj[:, 9] - tj[:, 0], axis=-1) / np.linalg.norm(pj[:, 9] - pj[:, 0], axis=-1)
+        k = k[:, None, None]
+        per_joint = distance(k * (pj - pj[:, [9]]), tj - tj[:, [9]])
+        image = [(x @ K.T)[..., :2] / (x @ K.T)[..., 2:] for x in (pj, tj)]
+        errors[hand] = {
+            "mpjpe_mm": per_joint,
+            "mpvpe_mm": distance(k * (p - pj[:, [9]]), t - tj[:, [9]]),
+            "mpjpe_unscaled_mm": distance(pj - pj[:, [9]], tj - tj[:, [9]]),
+            "mpvpe_unscaled_mm": distance(p - pj[:, [9]], t - tj[:, [9]]),
+            "mpjpe_wrist_mm": distance(pj - pj[:, [0]], tj - tj[:, [0]]),
+            "mpvpe_wrist_mm": distance(p - pj[:, [0]], t - tj[:, [0]]),
+            "pa_mpjpe_mm": np.stack([distance(numpy_aligned(a, b), b) for a, b in zip(pj, tj, strict=True)]),
+            "pa_mpvpe_mm": np.stack([distance(numpy_aligned(a, b), b) for a, b in zip(p, t, strict=True)]),
+            "pixel_px": distance(*image, unit=1),
+        }
+        for name, value in errors[hand].items():
+            assert found["by_hand"][hand][name] == pytest.approx(value.mean(), rel=1e-6), name
+        assert set(found["by_hand"][hand]) == {*errors[hand], "pck_0_50mm_auc"}
+        assert found["per_joint_mm"][hand] == pytest.approx(
+            dict(zip(JOINTS, per_joint.mean(0), strict=True)), rel=1e-6
+        )
+        for f, finger in enumerate(FINGERS):
+            expected = per_joint[:, 1 + 4 * f : 5 + 4 * f].mean()
+            assert found["per_finger_mm"][hand][finger] == pytest.approx(expected, rel=1e-6)
+    for name in errors["left"]:
+        mean = np.mean([errors[hand][name].mean() for hand in errors])
+        assert found["metrics"][name] == pytest.approx(mean, rel=1e-6)
+    for name, root in (("mrrpe_mm", 9), ("mrrpe_wrist_mm", 0)):
+        apart = [joints["left"][s][:, root] - joints["right"][s][:, root] for s in (0, 1)]
+        assert found["metrics"][name] == pytest.approx(distance(*apart).mean(), rel=1e-6)
+    all_joints = np.stack([errors[hand]["mpjpe_mm"] for hand in errors])
+    assert found["pck"]["share"] == pytest.approx([(all_joints <= t + 1e-6).mean() for t in range(51)])
+    fine = np.mean([(all_joints <= t).mean() for t in np.arange(0.005, 50, 0.01)])
+    assert found["metrics"]["pck_0_50mm_auc"] == pytest.approx(fine, abs=1e-4)
+    assert "penetration_depth_mm" not in found["metrics"] and "mask_iou" not in found["metrics"]
+
+
+def test_pck_of_known_errors():
+    errors = torch.tensor([[0.0, 10.0, 50.0, 80.0]])
+    curve = pck_curve(errors)
+    assert curve[[0, 9, 10, 49, 50]].tolist() == [0.25, 0.25, 0.5, 0.5, 0.75]
+    assert pck_auc(errors).item() == pytest.approx((1 + 0.8) / 4)
+
+
+def test_a_perfect_prediction_has_no_error_and_the_truths_own_collisions(truth, hands):
+    found = measured({h: truth[h] for h in ("left", "right")}, truth, hands)
+    metrics = found["metrics"]
+    own = {n for n in metrics if n.startswith("true_")}
+    for name in metrics.keys() - own:
+        if name.endswith(("_mm", "_px")) and not name.startswith(("penetration", "contact")):
+            assert metrics[name] == pytest.approx(0, abs=1e-6), name
+        elif name.endswith(("_iou", "_share", "_auc")):
+            assert metrics[name] == pytest.approx(1), name
+        else:
+            assert metrics[name] == pytest.approx(metrics[f"true_{name}"], rel=1e-6), name
+    assert metrics["true_penetration_depth_mm"] > 1 and len(own) == 3
+    assert found["pairs_with_true_contact"] in range(1, N)
+    assert set(found["not_measured"].values()) == {0} and found["notes"] == []
+    assert set(found["protocol"]) == set(metrics)
+
+
+def test_a_hand_moved_by_d_mm_changes_the_relative_root_and_the_collisions_alone(truth, hands):
+    moved = {"left": truth["left"] + [0, 0.5, 0], "right": truth["right"]}
+    metrics = measured(moved, truth, hands)["metrics"]
+    assert metrics["mrrpe_mm"] == pytest.approx(500) and metrics["mrrpe_wrist_mm"] == pytest.approx(500)
+    assert metrics["mpjpe_unscaled_mm"] < 1e-4 and metrics["mpvpe_wrist_mm"] < 1e-4
+    assert metrics["penetration_depth_mm"] == 0 and metrics["contacts_kept_share"] == 0
+    assert metrics["mask_iou"] == pytest.approx(0.5, abs=0.01)  # the right hand's are untouched
+
+
+def test_bins_by_overlap_share_out_all_pairs(prediction, truth, hands):
+    found = measured(prediction, truth, hands)
+    assert [b["pairs"] for b in found["by_iou"].values()] == [3, 1, 2]
+    weighted = sum(b["pairs"] * b["metrics"].get("mpjpe_mm", 0) for b in found["by_iou"].values()) / N
+    assert weighted == pytest.approx(found["metrics"]["mpjpe_mm"])
+    assert set(found["by_iou"]) == {"below 0.33", "0.33 to 0.67", "0.67 and above"}
+    depth = [b["metrics"]["true_penetration_depth_mm"] for b in found["by_iou"].values()]
+    assert depth[0] < depth[2]
+
+
+def test_given_joints_and_pixels_are_used(prediction, truth, hands):
+    joints = {
+        f"joints_{h}": np.random.default_rng(1).normal(0, 0.05, (N, 21, 3)) + 0.8 for h in ("left", "right")
+    }
+    found = measured(prediction | joints, truth | joints, hands, interaction=False)
+    assert found["metrics"]["mpjpe_mm"] == pytest.approx(0, abs=1e-9) and found["metrics"]["mpvpe_mm"] > 1
+    assert found["joints"] == {"prediction": "given", "truth": "given"}
+    project = lambda x: (x @ K.T)[..., :2] / (x @ K.T)[..., 2:]
+    pixels = {f"{h}_px": project(truth[h]) + np.array([3, 4]) for h in ("left", "right")}
+    root = prediction["right"].mean(1, keepdims=True)
+    relative = {h: prediction[h] - root for h in ("left", "right")}
+    seen = measured(relative | pixels, truth, hands)["metrics"]
+    assert seen["pixel_px"] == pytest.approx(5, abs=0.1) and 0.8 < seen["mask_iou"] < 1
+    blind = measured(relative, truth, hands)
+    assert "pixel_px" not in blind["metrics"] and "left_px" in blind["notes"][0] and blind["by_iou"]
+    no_camera = measured(prediction, {h: truth[h] for h in ("left", "right")}, hands)
+    assert not no_camera["by_iou"] and "no intrinsics" in no_camera["notes"][0]
+    assert no_camera["metrics"]["penetration_depth_mm"] == pytest.approx(
+        measured(prediction, truth, hands)["metrics"]["penetration_depth_mm"]
+    )
+
+
+def test_an_inside_out_prediction_is_reported_not_counted_as_free_of_collisions(prediction, truth, hands):
+    mirrored = {h: prediction[h] * [-1, 1, 1] for h in ("left", "right")}
+    found = measured(mirrored, truth, hands)
+    assert found["not_measured"]["penetration_depth_mm"] == N
+    assert "penetration_depth_mm" not in found["metrics"] and "true_penetration_depth_mm" in found["metrics"]
+
+
+def test_the_command_prints_a_table_and_leaves_json(prediction, truth, tmp_path, capsys, caplog):
+    caplog.set_level("INFO", "handdgcl")
+    np.savez(tmp_path / "p.npz", **prediction, names=np.arange(N))
+    np.savez_compressed(tmp_path / "t.npz", **truth)
+    out = tmp_path / "out" / "score.json"
+    arguments = [
+        "score",
+        "--pred",
+        str(tmp_path / "p.npz"),
+        "--truth",
+        str(tmp_path / "t.npz"),
+        "--out",
+        str(out),
+    ]
+    assert main(arguments) == 0
+    summary = json.loads(out.read_text())
+    assert summary["pairs"] == N and summary["hands"] == "open" and "names" in summary["notes"][0]
+    text = caplog.text
+    assert "MPJPE (Tables 1-2)" in text and "middle MCP" in text and "metacarpal" in text
+    assert f"{summary['metrics']['mpjpe_mm']:.3f}" in text and "IoU 0.33 to 0.67" in text
+    assert main([*arguments, "--positions"]) == 0
+    assert "penetration_depth_mm" not in json.loads(out.read_text())["metrics"]
+    assert main(["score", "--pred", str(tmp_path / "none.npz"), "--truth", str(tmp_path / "t.npz")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "none.npz: no such file" in error
+
+
+def with_value(array, value, *place):
+    array = np.array(array)
+    array[place] = value
+    return array
+
+
+def test_files_that_do_not_fit_together_are_refused(prediction, truth, hands):
+    run = lambda p, t: measured(p, t, hands, interaction=False)
+    with pytest.raises(InputError, match=r"P\.npz: 4 pairs; T\.npz has 6"):
+        run({h: prediction[h][:4] for h in ("left", "right")}, truth)
+    with pytest.raises(InputError, match=r"T\.npz: left, right: sample 2 is not in front of the camera, 1 "):
+        run(prediction, truth | {"left": with_value(truth["left"], -1, 2, 0, 2)})
+    with pytest.raises(InputError, match=r"P\.npz: left, right: sample 5 is not in front"):
+        run(prediction | {"right": with_value(prediction["right"], 0, 5, 3, 2)}, truth)
+    with pytest.raises(InputError, match=r"P\.npz: right: sample 1 has a middle metacarpal of length 0"):
+        run(prediction | {"right": with_value(prediction["right"], 0.5, 1)}, truth)
