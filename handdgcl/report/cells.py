@@ -6,7 +6,7 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from handdgcl.report.claims import MEASURES
-from handdgcl.report.runs import row_title
+from handdgcl.report.runs import pair_title
 from handdgcl.report.tables import METRICS
 
 DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
@@ -76,7 +76,7 @@ def differences_cells(table: pd.DataFrame) -> dict:
     for line in table.to_dict("records"):
         measure, unit = MEASURES[line["measure"]], line["unit"]
         cells = [
-            f"{row_title(line['row'])} minus {row_title(line['minus'])}",
+            pair_title(line["row"], line["minus"]),
             f"{measure.title}, {unit}" if unit else measure.title,
             line["claim"],
             _number(line["paper_difference"], sign="+"),
@@ -90,7 +90,7 @@ def differences_cells(table: pd.DataFrame) -> dict:
         ]
         source = f"statistics.csv, from rows/*/{measure.file}, {measure.column}: {measure.rule}"
         lines.append({"cells": cells, "strong": False, "source": source})
-    return {"columns": columns, "groups": None, "text": (0, 1, 2), "lines": lines}
+    return {"columns": columns, "groups": None, "text": (), "lines": lines}
 
 
 def plain_cells(table: pd.DataFrame) -> dict:

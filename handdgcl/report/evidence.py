@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from handdgcl.report.claims import MEASURES
 from handdgcl.report.figures import STYLES, band, curves_by_row, label, legend
-from handdgcl.report.runs import Run, row_title
+from handdgcl.report.runs import Run, pair_title
 
 PANELS = 3  # side by side
 MONITORS = {
@@ -32,8 +32,7 @@ def difference_dots(table: pd.DataFrame) -> Figure:
         label(axis, f"Difference{unit}", None, title=MEASURES[name].title)
     for axis in axes.ravel()[len(measures) :]:
         axis.set_axis_off()
-    names = [f"{_short(row)} minus {_short(other)}" for row, other in pairs]
-    axes[0, 0].set_yticks(range(len(pairs)), names)
+    axes[0, 0].set_yticks(range(len(pairs)), [pair_title(*pair) for pair in pairs])
     axes[0, 0].set_ylim(len(pairs) - 0.5, -0.5)
     return figure
 
@@ -79,8 +78,3 @@ def _dots(axis: Axes, lines: pd.DataFrame, pairs: list[tuple[str, str]]) -> None
         colour, marker, _ = STYLES[pair[0]]
         axis.hlines(y, line["low"], line["high"], color=colour, linewidth=2)
         axis.plot(line["difference"], y, marker=marker, color=colour, markersize=7, linestyle="")
-
-
-def _short(row: str) -> str:
-    """A row's title without what all have."""
-    return row_title(row).removeprefix("GCN + ").removeprefix("GCN ")

@@ -16,7 +16,7 @@ import pandas as pd
 from handdgcl.report.cells import digits, signed
 from handdgcl.report.claims import CLAIMS, MEASURES, WITH_DGCLNET, Claim
 from handdgcl.report.differences import mean_of
-from handdgcl.report.runs import Run, row_title
+from handdgcl.report.runs import Run, pair_title, row_title
 from handdgcl.report.statistics import ALPHA, POWER
 from handdgcl.report.tables import BASELINE
 
@@ -84,16 +84,16 @@ def of_cost(cost: pd.DataFrame) -> dict:
     rows = cost.set_index("row")
     if not {BASELINE, *(row for row, _ in WITH_DGCLNET)} <= set(rows.index):
         return {"verdict": UNMEASURED, "reading": "Not measured: a row that it is about was not run."}
-    base, dropped = rows.loc[BASELINE], rows["training_only_weights"].max()
-    more = (rows["weights"] - base["weights"]).max()
+    base, dropped = int(rows.loc[BASELINE, "weights"]), int(rows["training_only_weights"].max())
+    more = int(rows["weights"].max()) - base
     times = rows["milliseconds"]
     return {
-        "verdict": SUPPORTED if (rows["weights"] == base["weights"]).all() else CONTRADICTED,
+        "verdict": SUPPORTED if (rows["weights"] == base).all() else CONTRADICTED,
         "number": more,
         "unit": "weights",
         "figure": "",
         "source": "inference.csv, from runs/*/rows/*/checkpoint.ckpt, weights",
-        "reading": f"Inference runs {base['weights']:,} weights in the baseline and at most {more:,} more in "
+        "reading": f"Inference runs {base:,} weights in the baseline and at most {more:,} more in "
         f"another row; up to {dropped:,} that only training uses are left behind. One image takes "
         f"{times.min():.2f} to {times.max():.2f} ms of processor time, by row.",
     }
@@ -126,7 +126,7 @@ def _reading(line: pd.Series, count: int, confirmed: int, refuted: int) -> str:
     unit = f" {measure.unit}" if measure.unit else ""
     name = measure.title if measure.title.isupper() else measure.title[0].lower() + measure.title[1:]
     number = signed(line["difference"], measure.unit) + unit
-    about = f"{row_title(line['row'])} minus {row_title(line['minus'])}: {number}"
+    about = f"{pair_title(line['row'], line['minus'])}: {number}"
     start = ""
     if count > 1:
         start = f"{confirmed} of {count} differences confirm it, {refuted} refute it; least in its favour, "
