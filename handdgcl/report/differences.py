@@ -95,7 +95,8 @@ def paired(values: Values, row: str, other: str) -> pd.DataFrame:
 
 def clusters(samples: pd.DataFrame) -> tuple[str, pd.Series]:
     """What samples are clustered by, "10 subjects", and the number of each sample's cluster."""
-    images = samples.drop_duplicates("index").set_index("index", drop=False)
+    images = samples.drop_duplicates("index")
+    images = images.set_index(images["index"].rename("sample"))
     known = {name: columns for name, columns in CLUSTERS.items() if set(columns) <= set(images.columns)}
     for name, columns in known.items():
         number = images.groupby(columns, sort=False).ngroup()
