@@ -59,9 +59,11 @@ def claims_cells(table: pd.DataFrame, figures: Collection[str]) -> list[dict]:
         figures: keys of the page's figures; others are not linked.
     """
     lines = []
-    for line in table.fillna("").to_dict("records"):
-        line["number"] = "" if line["number"] == "" else _with_unit(line["number"], line["unit"])
-        line["interval"] = "" if line["low"] == "" else _range(line["low"], line["high"], line["unit"])
+    for line in table.to_dict("records"):
+        unit = line["unit"]
+        line["interval"] = _range(line["low"], line["high"], unit)
+        line["number"] = DASH if pd.isna(line["number"]) else f"{signed(line['number'], unit)} {unit}".strip()
+        line["source"] = "" if pd.isna(line["source"]) else line["source"]
         lines.append(line | {"figure": line["figure"] if line["figure"] in figures else ""})
     return lines
 
@@ -70,7 +72,7 @@ def differences_cells(table: pd.DataFrame) -> dict:
     """Paired differences as cells; each line's tooltip names file and column."""
     columns = [
         *("Difference", "Measure", "Claim", "Paper", "Ours", "95 % interval", "p", "p, Holm"),
-        *("Effect size", "Detectable", "Seeds from … to", "Seeds"),
+        *("Effect size", "Detectable"),
     ]
     lines = []
     for line in table.to_dict("records"):
@@ -85,12 +87,10 @@ def differences_cells(table: pd.DataFrame) -> dict:
             *(_number(line[p], digits=3) for p in ("p", "p_holm")),
             _number(line["effect_size"], sign="+"),
             _number(line["detectable"], digits=digits(unit)),
-            _range(line["least"], line["largest"], unit),
-            _count(line["seeds"]),
         ]
         source = f"statistics.csv, from rows/*/{measure.file}, {measure.column}: {measure.rule}"
         lines.append({"cells": cells, "strong": False, "source": source})
-    return {"columns": columns, "groups": None, "text": (), "lines": lines}
+    return {"columns": columns, "groups": None, "text": (1,), "lines": lines}
 
 
 def plain_cells(table: pd.DataFrame) -> dict:
@@ -109,10 +109,6 @@ def signed(value: float, unit: str) -> str:
     """A difference with its sign."""
     whole = unit == "weights"
     return f"{value:+.{0 if whole else digits(unit)}f}".replace("-", MINUS)
-
-
-def _with_unit(value: float, unit: str) -> str:
-    return f"{signed(value, unit)} {unit}".strip()
 
 
 def _range(low: float, high: float, unit: str) -> str:

@@ -54,7 +54,7 @@ MEASURES = {
     "mpjpe": Measure("MPJPE", "mm", "samples.csv", "mpjpe_mm"),
     "mpvpe": Measure("MPVPE", "mm", "samples.csv", "mpvpe_mm"),
     "curve": Measure(
-        "Validation MPJPE over training",
+        "Mean validation MPJPE",
         "mm",
         "curves.csv",
         "val_mpjpe_mm",

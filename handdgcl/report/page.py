@@ -26,10 +26,12 @@ CAPTIONS = {
     "validation": "Validation error over epochs: mean over seeds; the band spans the seeds.",
     "losses": "Training loss by term, unweighted, over epochs: mean over seeds; the band spans the seeds. "
     "Self contrast is a log probability: higher is better, 0 is the best.",
-    "differences": "Paired differences with 95 % intervals over seeds and subjects, not corrected for their "
-    "number. Left of the line the first row has the smaller value. A curve's interval rests on seeds alone.",
+    "differences": "Paired differences with 95 % intervals over seeds and clusters of test samples, not "
+    "corrected for their number. Left of the line the first row has the smaller value. The mean validation "
+    "error is that of the whole curve; its interval rests on seeds alone.",
     "contrast": "Whether the contrast works, on validation images (features) and in training (terms): mean "
-    "over seeds; the band spans the seeds. Dotted: self contrast if features tell no image from another.",
+    "over seeds; the band spans the seeds. Dotted: self contrast, with a full queue, of features that tell "
+    "no image from another.",
     "qualitative": "Test samples chosen by the rule at their left. Left hand orange, right hand blue. Below "
     "the baseline and DGCLNet* stands this sample's MPJPE, mean of both hands, for the seed shown. "
     "The last two columns show the pair turned by 90° about the vertical axis.",

@@ -135,7 +135,8 @@ def _reading(line: pd.Series, count: int, confirmed: int, refuted: int) -> str:
     zero = "holds" if line["low"] <= 0 <= line["high"] else "leaves out"
     return (
         f"{start}{about} in {name}, its interval {zero} 0 (corrected p {_p(line['p_holm'])}); "
-        f"{line['detectable']:.{digits(measure.unit)}f}{unit} would be seen in {POWER:.0%} of such studies."
+        f"a true {line['detectable']:.{digits(measure.unit)}f}{unit} would show in {100 * POWER:.0f} % "
+        "of such studies."
     )
 
 
