@@ -27,8 +27,12 @@ def validation_difference(checkpoint: Path, other: Path, store: Path) -> tuple[f
         InputError: a checkpoint or the store cannot be read.
     """
     difference = validation_errors(checkpoint, store) - validation_errors(other, store)
-    noise = NOISE_FACTOR * difference.std(ddof=1) / np.sqrt(len(difference))
-    return float(difference.mean()), float(noise)
+    return float(difference.mean()), noise_of(difference)
+
+
+def noise_of(difference: np.ndarray) -> float:
+    """Twice the standard error of the mean of paired differences `[n]`, in their unit."""
+    return float(NOISE_FACTOR * difference.std(ddof=1) / np.sqrt(len(difference)))
 
 
 @torch.inference_mode()
