@@ -61,3 +61,4 @@ def test_pairs_of_different_images():
 def test_a_verdict_says_which_way_and_why():
     assert verdict("x", matches=False, because="y") == "NO MATCH with the paper's claim that x: y"
     assert verdict("x", matches=np.bool_(True), because="y").startswith("MATCH")
+    assert verdict("x", matches=True, because="y", within_noise=True).startswith("WITHIN NOISE")

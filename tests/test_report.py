@@ -32,7 +32,9 @@ def test_the_report_is_whole_and_needs_no_network(folder, config):
     figures = draw_figures(runs, config)
     page = write_report(folder, config, runs, figures).read_text()
     assert (
-        not re.search(r"""(src|href)=["'](?!data:)""", page) and "url(" not in page and "@import" not in page
+        not re.search(r"""(src|href)=["'](?!data:|#)""", page)
+        and "url(" not in page
+        and "@import" not in page
     )
     images = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
     stored = {path.stem: path.read_bytes() for path in (folder / "figures").iterdir()}
@@ -40,6 +42,35 @@ def test_the_report_is_whole_and_needs_no_network(folder, config):
     assert sorted(base64.b64decode(image) for image in images) == sorted(stored.values())
     assert "not comparable" in page.split("<h2>")[0] and "open hand" in page
     assert "3.0 min for 3 runs" in page and "all images" in page and "0.95" in page
+
+
+def test_each_claim_stands_on_the_page_with_its_number_and_source(folder, config):
+    for row in ("dgclnet", "similarity"):
+        for seed in (0, 1):
+            if (row, seed) != ("dgclnet", 0):
+                leave_run(folder / "rows", row, seed, level=18)
+    runs = read_runs(folder / "rows")
+    page = write_report(folder, config, runs, draw_figures(runs, config)).read_text()
+    claims = pd.read_csv(folder / "claims.csv").set_index("claim")
+    statistics = pd.read_csv(folder / "statistics.csv").set_index(["measure", "row", "minus"])
+    assert list(claims.index) == [f"C{k}" for k in range(1, 9)]
+    further = statistics.loc[("mpjpe", "similarity", "dgclnet")]
+    assert claims.loc["C3", "number"] == further["difference"] and further["claim"] == "C3"
+    section = page.split("The paper's claims, answered")[1].split("<h2>")[0]
+    assert f"{further['difference']:+.2f} mm".replace("-", "\N{MINUS SIGN}") in section
+    assert 'title="statistics.csv, from rows/*/samples.csv, mpjpe_mm' in section
+    for anchor in re.findall(r'href="#([^"]+)"', page):
+        assert f'id="{anchor}"' in page
+    assert claims.loc["C1", "verdict"] == claims.loc["C7", "verdict"] == "not measured"
+
+
+def test_the_cost_of_inference_outlives_the_checkpoints(folder, config):
+    runs = read_runs(folder / "rows")
+    cost = pd.DataFrame({"row": ["baseline", "dgclnet", "similarity"], "weights": 7})
+    cost = cost.assign(training_only_weights=[0, 3, 3], milliseconds=1.0)
+    for given in (cost, None):
+        write_report(folder, config, runs, {}, cost=given)
+        assert pd.read_csv(folder / "claims.csv").set_index("claim").loc["C7", "verdict"] == "supported"
 
 
 def test_page_csv_and_metrics_say_the_same(folder, config):

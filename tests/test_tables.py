@@ -3,6 +3,7 @@
 import csv
 import json
 import statistics
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -45,6 +46,21 @@ def test_table_2_is_what_the_samples_say(rows):
     assert table.loc["mean", ["mpjpe_difference_mm", "mpjpe_sd_mm", "paper_mpjpe_mm"]].isna().all()
     assert list(table.index) == ["mean", *ROWS]
     assert np.isnan(table.loc["noise", "mpjpe_mm"]) and table.loc["noise", "paper_mpjpe_mm"] == 10.56
+
+
+def test_the_committed_table_is_what_the_committed_samples_say():
+    folder = Path(__file__).parents[1] / "reports" / "default"
+    table = pd.read_csv(folder / "table2.csv").set_index("row")
+    for column in ("mpjpe_mm", "mpvpe_mm"):
+        means = {path.name: plain_mean(path, column) for path in (folder / "rows").iterdir()}
+        for row, line in table.iterrows():
+            seeds = [name for name in means if name.rsplit("-", 1)[0] == row]
+            assert len(seeds) == line["seeds"]
+            assert line[column] == pytest.approx(statistics.fmean(means[name] for name in seeds), abs=1e-4)
+            if row not in ("mean", "baseline"):
+                gain = [means[name] - means[name.replace(row, "baseline")] for name in seeds]
+                difference = line[column.replace("_mm", "_difference_mm")]
+                assert difference == pytest.approx(statistics.fmean(gain), abs=2e-4)
 
 
 def test_table_1_marks_what_is_quoted(rows):

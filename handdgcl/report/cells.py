@@ -1,11 +1,17 @@
 """Tables as the page shows them: columns, and lines of text cells."""
 
+from collections.abc import Collection
+
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
+from handdgcl.report.claims import MEASURES
+from handdgcl.report.runs import pair_title
 from handdgcl.report.tables import METRICS
 
 DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
+SOURCE = "rows/*/samples.csv, columns mpjpe_mm and mpvpe_mm"
+PAPER = "the paper's from its tables"
 
 
 def table_1_cells(table: pd.DataFrame) -> dict:
@@ -15,7 +21,9 @@ def table_1_cells(table: pd.DataFrame) -> dict:
     for line in table.to_dict("records"):
         values = [_spread(line[f"{m}_mm"], line[f"{m}_sd_mm"]) for m in METRICS]
         cells = [line["method"], line["source"], line["data"], *values, _count(line["seeds"])]
-        lines.append({"cells": cells, "strong": line["source"] == "measured"})
+        ours = line["source"] == "measured"
+        source = f"table1.csv, {'from ' + SOURCE if ours else PAPER}"
+        lines.append({"cells": cells, "strong": ours, "source": source})
     return {"columns": columns, "groups": None, "text": (0, 1, 2), "lines": lines}
 
 
@@ -33,7 +41,8 @@ def table_2_cells(table: pd.DataFrame) -> dict:
                 _spread(line[f"{m}_mm"], line[f"{m}_sd_mm"]),
                 _spread(line[f"{m}_difference_mm"], line[f"{m}_difference_sd_mm"], sign="+"),
             ]
-        lines.append({"cells": [*cells, _count(line["seeds"])], "strong": False})
+        source = f"table2.csv; ours from {SOURCE}, rows/{line['row']}-*; {PAPER}"
+        lines.append({"cells": [*cells, _count(line["seeds"])], "strong": False, "source": source})
     return {
         "columns": ["Row", *per_metric, *per_metric, "Seeds"],
         "groups": groups,
@@ -42,32 +51,45 @@ def table_2_cells(table: pd.DataFrame) -> dict:
     }
 
 
-def directions_cells(table: pd.DataFrame) -> dict:
-    """The claims' differences as cells."""
+def claims_cells(table: pd.DataFrame, figures: Collection[str]) -> list[dict]:
+    """The verdicts as lines of text: claim, statement, verdict, number, interval, figure, source, reading.
+
+    Args:
+        table: of `verdicts.verdicts`.
+        figures: keys of the page's figures; others are not linked.
+    """
+    lines = []
+    for line in table.to_dict("records"):
+        unit = line["unit"]
+        line["interval"] = _range(line["low"], line["high"], unit)
+        line["number"] = DASH if pd.isna(line["number"]) else f"{signed(line['number'], unit)} {unit}".strip()
+        line["source"] = "" if pd.isna(line["source"]) else line["source"]
+        lines.append(line | {"figure": line["figure"] if line["figure"] in figures else ""})
+    return lines
+
+
+def differences_cells(table: pd.DataFrame) -> dict:
+    """Paired differences as cells; each line's tooltip names file and column."""
     columns = [
-        "Claim",
-        "Difference",
-        "Metric",
-        "Paper, mm",
-        "Ours, mm",
-        "Seeds from … to",
-        "Paper's sign",
-        "Result",
+        *("Difference", "Measure", "Claim", "Paper", "Ours", "95 % interval", "p", "p, Holm"),
+        *("Effect size", "Detectable"),
     ]
-    lines = [
-        {
-            "cells": [
-                *(line["claim"], line["comparison"], line["metric"]),
-                _number(line["paper_difference_mm"], sign="+"),
-                _number(line["difference_mm"], sign="+"),
-                f"{_number(line['least_mm'], sign='+')} … {_number(line['largest_mm'], sign='+')}",
-                f"{line['same_direction']} of {line['seeds']}",
-                line["result"],
-            ],
-            "strong": False,
-        }
-        for line in table.to_dict("records")
-    ]
+    lines = []
+    for line in table.to_dict("records"):
+        measure, unit = MEASURES[line["measure"]], line["unit"]
+        cells = [
+            pair_title(line["row"], line["minus"]),
+            f"{measure.title}, {unit}" if unit else measure.title,
+            line["claim"],
+            _number(line["paper_difference"], sign="+"),
+            _number(line["difference"], sign="+", digits=digits(unit)),
+            _range(line["low"], line["high"], unit),
+            *(_number(line[p], digits=3) for p in ("p", "p_holm")),
+            _number(line["effect_size"], sign="+"),
+            _number(line["detectable"], digits=digits(unit)),
+        ]
+        source = f"statistics.csv, from rows/*/{measure.file}, {measure.column}: {measure.rule}"
+        lines.append({"cells": cells, "strong": False, "source": source})
     return {"columns": columns, "groups": None, "text": (1,), "lines": lines}
 
 
@@ -78,9 +100,25 @@ def plain_cells(table: pd.DataFrame) -> dict:
     return {"columns": list(table.columns), "groups": None, "text": text, "lines": lines}
 
 
-def _number(value: float, *, sign: str = "") -> str:
+def digits(unit: str) -> int:
+    """Decimals: two of a millimetre, three of a share."""
+    return 3 if unit == "" else 2
+
+
+def signed(value: float, unit: str) -> str:
+    """A difference with its sign."""
+    whole = unit == "weights"
+    return f"{value:+.{0 if whole else digits(unit)}f}".replace("-", MINUS)
+
+
+def _range(low: float, high: float, unit: str) -> str:
+    """Both ends, or a dash."""
+    return DASH if pd.isna(low) else f"{signed(low, unit)} … {signed(high, unit)}"
+
+
+def _number(value: float, *, sign: str = "", digits: int = 2) -> str:
     """Two decimals, or a dash for what was not measured."""
-    return DASH if pd.isna(value) else f"{value:{sign}.2f}".replace("-", MINUS)
+    return DASH if pd.isna(value) else f"{value:{sign}.{digits}f}".replace("-", MINUS)
 
 
 def _spread(value: float, deviation: float, *, sign: str = "") -> str:

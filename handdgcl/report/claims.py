@@ -1,69 +1,126 @@
-"""The paper's claims as far as the two tables answer them: the direction of each difference."""
+"""The paper's claims as questions: which differences between rows, in which measure, with which sign."""
 
-import pandas as pd
+from dataclasses import dataclass
 
-from handdgcl.report.runs import Run, row_title
-from handdgcl.report.tables import BASELINE, BEST, METRICS, by_seed, paper_numbers
+from handdgcl.report.tables import BASELINE, BEST
 from handdgcl.rows import ROWS
 
 DGCLNET = "dgclnet"
 EXPLICIT = tuple(name for name, row in ROWS.items() if row.disturbance and row.disturbance != "unet")
+WITH_DGCLNET = ((DGCLNET, BASELINE), (BEST, BASELINE))
 
+
+@dataclass(frozen=True)
+class Measure:
+    """What is compared.
+
+    Attributes:
+        title: as tables and figures name it.
+        unit: of a difference; "" for a share or a ratio.
+        file: where a run's values stand, in its folder.
+        column: the column there.
+        rule: how the run's value follows from that column.
+    """
+
+    title: str
+    unit: str
+    file: str
+    column: str
+    rule: str = "mean over hands and samples"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim of the paper.
+
+    Attributes:
+        statement: the claim, in a sentence.
+        measures: keys of `MEASURES` that decide it.
+        pairs: the differences that decide it, (row, compared with).
+        sign: of all these differences, were the claim true.
+        figure: key of the page's figure that shows it.
+        unmeasured: why nothing is said about it where its measures are absent.
+    """
+
+    statement: str
+    measures: tuple[str, ...] = ()
+    pairs: tuple[tuple[str, str], ...] = ()
+    sign: int = 0
+    figure: str = ""
+    unmeasured: str = "a row that it is about was not run"
+
+
+MEASURES = {
+    "mpjpe": Measure("MPJPE", "mm", "samples.csv", "mpjpe_mm"),
+    "mpvpe": Measure("MPVPE", "mm", "samples.csv", "mpvpe_mm"),
+    "curve": Measure(
+        "Mean validation MPJPE",
+        "mm",
+        "curves.csv",
+        "val_mpjpe_mm",
+        "area under the curve divided by its length in epochs",
+    ),
+    "collisions": Measure(
+        "Share of pairs that collide", "", "samples.csv", "penetration_depth_mm", "share of samples above 0"
+    ),
+    "depth": Measure("Penetration depth", "mm", "samples.csv", "penetration_depth_mm"),
+    "volume": Measure("Penetration volume", "cm³", "samples.csv", "penetration_volume_cm3"),
+    "mask_iou": Measure("Mask IoU", "", "samples.csv", "mask_iou"),
+}
 CLAIMS = {
-    "C1": "Every explicit disturbance makes the baseline worse.",
-    "C2": "DGCLNet makes the baseline better.",
-    "C3": "Similarity distinguish (*) improves DGCLNet further.",
+    "C1": Claim(
+        "Every explicit disturbance makes the baseline worse.",
+        ("mpjpe",),
+        tuple((row, BASELINE) for row in EXPLICIT),
+        1,
+        "differences",
+    ),
+    "C2": Claim(
+        "DGCLNet, without and with *, makes the baseline better.", ("mpjpe",), WITH_DGCLNET, -1, "differences"
+    ),
+    "C3": Claim(
+        "Similarity distinguish (*) improves DGCLNet further.",
+        ("mpjpe",),
+        ((BEST, DGCLNET),),
+        -1,
+        "differences",
+    ),
+    "C4": Claim(
+        "DGCLNet converges faster and more steadily.",
+        ("curve",),
+        WITH_DGCLNET,
+        -1,
+        "validation",
+        "the runs left no validation curves",
+    ),
+    "C5": Claim(
+        "DGCLNet makes fewer and shallower collisions between the hands.",
+        ("collisions", "depth"),
+        WITH_DGCLNET,
+        -1,
+        "differences",
+        "samples.csv has no penetration_depth_mm",
+    ),
+    "C6": Claim(
+        "DGCLNet's hands overlap better with the hands' masks in the image.",
+        ("mask_iou",),
+        WITH_DGCLNET,
+        1,
+        "differences",
+        "samples.csv has no mask_iou",
+    ),
+    "C7": Claim(
+        "DGCLNet costs nothing at inference.",
+        unmeasured="the checkpoints were not there to count their weights",
+    ),
+    "C8": Claim(
+        "The loss of many terms balances its tasks.",
+        unmeasured="it needs runs that leave out one term of the loss each, and there are none",
+    ),
 }
-# claim -> (row, compared with) of each difference it is about
-COMPARISONS = {
-    "C1": tuple((row, BASELINE) for row in EXPLICIT),
-    "C2": ((DGCLNET, BASELINE), (BEST, BASELINE)),
-    "C3": ((BEST, DGCLNET),),
-}
 
 
-def directions(runs: list[Run]) -> pd.DataFrame:
-    """Each difference that a claim is about, ours paired by seed, beside the paper's.
-
-    Returns:
-        claim, comparison, metric, paper_difference_mm, difference_mm (mean over seeds), least_mm,
-        largest_mm (of the seeds), same_direction and seeds (in how many of how many seeds the sign is the
-        paper's), result (`result`).
-    """
-    ours = by_seed(runs)
-    lines = []
-    for claim, comparisons in COMPARISONS.items():
-        for row, other in comparisons:
-            if not {row, other} <= set(ours.index.unique("row")):
-                continue
-            for m in METRICS:
-                paper = paper_numbers(row)[f"paper_{m}_mm"] - paper_numbers(other)[f"paper_{m}_mm"]
-                gain = (ours.loc[row, f"{m}_mm"] - ours.loc[other, f"{m}_mm"]).dropna()
-                same = int((gain * paper > 0).sum())
-                lines.append(
-                    {
-                        "claim": claim,
-                        "comparison": f"{row_title(row)} against {row_title(other)}",
-                        "metric": m.upper(),
-                        "paper_difference_mm": round(paper, 2),
-                        "difference_mm": gain.mean(),
-                        "least_mm": gain.min(),
-                        "largest_mm": gain.max(),
-                        "same_direction": same,
-                        "seeds": len(gain),
-                        "result": result(same, len(gain)),
-                    }
-                )
-    return pd.DataFrame(lines)
-
-
-def result(same: int, seeds: int) -> str:
-    """What the direction of `seeds` paired differences says, `same` of them with the paper's sign.
-
-    No test of significance: a match in all of three seeds happens by chance in one of eight.
-    """
-    if seeds < 2:
-        return "open: too few seeds"
-    if same == seeds:
-        return "match"
-    return "no match" if same == 0 else "mixed"
+def deciding(measure: str, pair: tuple[str, str]) -> str:
+    """The claim that this difference in this measure decides, or ""."""
+    names = (name for name, c in CLAIMS.items() if measure in c.measures and pair in c.pairs)
+    return next(names, "")

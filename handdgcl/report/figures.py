@@ -48,26 +48,26 @@ def learning_curves(runs: list[Run]) -> Figure:
     figure = Figure(figsize=(9, 4), layout="constrained")
     axes = figure.subplots(1, 2)
     for axis, m in zip(axes, METRICS, strict=True):
-        for row, curves in _curves(runs, f"val_{m}_mm").items():
-            _band(axis, row, curves)
-        _label(axis, "Epoch", f"Validation {m.upper()} (mm)")
-    _legend(figure, axes[0])
+        for row, curves in curves_by_row(runs, f"val_{m}_mm").items():
+            band(axis, row, curves)
+        label(axis, "Epoch", f"Validation {m.upper()} (mm)")
+    legend(figure, axes[0])
     return figure
 
 
 def loss_curves(runs: list[Run]) -> Figure:
     """Training loss by term over epochs, unweighted: mean over seeds, band from the least to the largest."""
-    terms = {term: _curves(runs, f"train_{term}") for term in TERM_TITLES}
+    terms = {term: curves_by_row(runs, f"train_{term}") for term in TERM_TITLES}
     terms = {term: curves for term, curves in terms.items() if curves}
     figure = Figure(figsize=(9, 2.5 * -(-len(terms) // 3) + 0.8), layout="constrained")
     axes = figure.subplots(-(-len(terms) // 3), 3, squeeze=False).ravel()
     for axis, (term, curves) in zip(axes, terms.items(), strict=False):
         for row, values in curves.items():
-            _band(axis, row, values)
-        _label(axis, "Epoch", None, title=TERM_TITLES[term])
+            band(axis, row, values)
+        label(axis, "Epoch", None, title=TERM_TITLES[term])
     for axis in axes[len(terms) :]:
         axis.set_axis_off()
-    _legend(figure, axes[0])
+    legend(figure, axes[0])
     return figure
 
 
@@ -87,8 +87,8 @@ def table_2_dots(runs: list[Run], *, data: str) -> Figure:
             )
             axes[2 * k].vlines(values.mean(), y - 0.32, y + 0.32, color=colour, linewidth=2)
             axes[2 * k + 1].plot(paper_numbers(row)[f"paper_{m}_mm"], y, marker=marker, color=colour)
-        _label(axes[2 * k], f"{m.upper()} (mm)", None, title=f"Ours\n{data}")
-        _label(axes[2 * k + 1], f"{m.upper()} (mm)", None, title="Paper, quoted\nInterHand2.6M")
+        label(axes[2 * k], f"{m.upper()} (mm)", None, title=f"Ours\n{data}")
+        label(axes[2 * k + 1], f"{m.upper()} (mm)", None, title="Paper, quoted\nInterHand2.6M")
     axes[0].set_yticks(range(len(rows)), [row_title(row) for row in rows])
     axes[0].invert_yaxis()
     return figure
@@ -106,10 +106,10 @@ def joint_errors(runs: list[Run]) -> Figure:
             values = pd.concat(seeds, axis=1).mean(axis=1)[joints]
             axis.plot(range(4), values, color=colour, marker=marker, linestyle=line, label=row_title(row))
         axis.set_xticks(range(4), JOINT_TITLES)
-        _label(axis, None, None, title=finger.capitalize())
+        label(axis, None, None, title=finger.capitalize())
     axes[0].set_ylabel("Joint error (mm)")
     axes[0].set_ylim(bottom=0)
-    _legend(figure, axes[0])
+    legend(figure, axes[0])
     return figure
 
 
@@ -129,8 +129,8 @@ def iou_errors(runs: list[Run]) -> Figure | None:
         axis.plot(x, values.mean(0), marker=marker, color=colour, linestyle="", label=row_title(row))
     counts = _bins(runs[0].samples).value_counts(sort=False) // 2
     axis.set_xticks(range(3), [f"{t}\n{n} samples" for t, n in zip(IOU_TITLES, counts, strict=True)])
-    _label(axis, "Overlap of the hands in the image (IoU)", "MPJPE (mm)")
-    _legend(figure, axis)
+    label(axis, "Overlap of the hands in the image (IoU)", "MPJPE (mm)")
+    legend(figure, axis)
     return figure
 
 
@@ -140,7 +140,7 @@ def save_figure(figure: Figure, path: Path) -> None:
         figure.savefig(temporary, dpi=DPI)
 
 
-def _curves(runs: list[Run], column: str) -> dict[str, pd.DataFrame]:
+def curves_by_row(runs: list[Run], column: str) -> dict[str, pd.DataFrame]:
     """Row -> `[epochs, seeds]` of one column of curves.csv, for the rows that have it."""
     rows = {}
     for run in runs:
@@ -149,7 +149,7 @@ def _curves(runs: list[Run], column: str) -> dict[str, pd.DataFrame]:
     return {row: pd.concat(series, axis=1) for row, series in rows.items()}
 
 
-def _band(axis: Axes, row: str, values: pd.DataFrame) -> None:
+def band(axis: Axes, row: str, values: pd.DataFrame) -> None:
     """Mean over the columns as a line, their range as a band."""
     colour, marker, line = STYLES[row]
     every, mean = max(1, len(values) // 5), values.mean(axis=1)
@@ -169,7 +169,7 @@ def _bins(samples: pd.DataFrame) -> pd.Series:
     return pd.cut(samples["iou"], (*IOU_BINS[:-1], np.inf), right=False, labels=IOU_TITLES)
 
 
-def _label(axis: Axes, x: str | None, y: str | None, *, title: str | None = None) -> None:
+def label(axis: Axes, x: str | None, y: str | None, *, title: str | None = None) -> None:
     """Axis names and a light frame."""
     if x:
         axis.set_xlabel(x)
@@ -181,7 +181,7 @@ def _label(axis: Axes, x: str | None, y: str | None, *, title: str | None = None
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _legend(figure: Figure, axis: Axes) -> None:
+def legend(figure: Figure, axis: Axes) -> None:
     """One legend for all panels, above them."""
     handles, labels = axis.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False, fontsize=9)

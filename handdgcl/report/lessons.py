@@ -184,9 +184,19 @@ def off_diagonal(matrix: Tensor) -> np.ndarray:
     return matrix[~torch.eye(len(matrix), dtype=torch.bool)].numpy()
 
 
-def verdict(claim: str, *, matches: bool, because: str) -> str:
-    """One sentence: match or no match with the paper, and the number that says so."""
-    return f"{'MATCH' if matches else 'NO MATCH'} with the paper's claim that {claim}: {because}"
+def verdict(claim: str, *, matches: bool, because: str, within_noise: bool = False) -> str:
+    """One sentence: match or no match with the paper, and the number that says so.
+
+    Args:
+        claim: the paper's.
+        matches: whether our number has the paper's sign or size.
+        because: the number.
+        within_noise: the number is too small to say either (`validation.validation_difference`).
+    """
+    answer = (
+        "WITHIN NOISE, neither match nor no match" if within_noise else "MATCH" if matches else "NO MATCH"
+    )
+    return f"{answer} with the paper's claim that {claim}: {because}"
 
 
 def _pictures(image: Tensor) -> np.ndarray:

@@ -9,8 +9,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from handdgcl.atomic import replacing
 from handdgcl.config import Config, to_dict
-from handdgcl.report.cells import directions_cells, plain_cells, table_1_cells, table_2_cells
-from handdgcl.report.claims import CLAIMS, directions
+from handdgcl.report.cells import (
+    claims_cells,
+    differences_cells,
+    plain_cells,
+    table_1_cells,
+    table_2_cells,
+)
 from handdgcl.report.runs import MEAN_HAND, Run, parameter_differences, provenance
 from handdgcl.report.tables import table_1, table_2
 
@@ -21,6 +26,12 @@ CAPTIONS = {
     "validation": "Validation error over epochs: mean over seeds; the band spans the seeds.",
     "losses": "Training loss by term, unweighted, over epochs: mean over seeds; the band spans the seeds. "
     "Self contrast is a log probability: higher is better, 0 is the best.",
+    "differences": "Paired differences with 95 % intervals over seeds and clusters of test samples, not "
+    "corrected for their number. Left of the line the first row has the smaller value. The mean validation "
+    "error is that of the whole curve; its interval rests on seeds alone.",
+    "contrast": "Whether the contrast works, on validation images (features) and in training (terms): mean "
+    "over seeds; the band spans the seeds. Dotted: self contrast, with a full queue, of features that tell "
+    "no image from another.",
     "qualitative": "Test samples chosen by the rule at their left. Left hand orange, right hand blue. Below "
     "the baseline and DGCLNet* stands this sample's MPJPE, mean of both hands, for the seed shown. "
     "The last two columns show the pair turned by 90° about the vertical axis.",
@@ -39,7 +50,13 @@ def data_name(config: Config) -> str:
 
 
 def write_page(
-    path: Path, config: Config, runs: list[Run], *, images: dict[str, Path], counts: pd.DataFrame | None
+    path: Path,
+    config: Config,
+    runs: list[Run],
+    *,
+    images: dict[str, Path],
+    counts: pd.DataFrame | None,
+    answers: tuple[pd.DataFrame, pd.DataFrame],
 ) -> None:
     """Write the page, whole or not at all.
 
@@ -49,21 +66,24 @@ def write_page(
         runs: of `read_runs`.
         images: key of `CAPTIONS` -> PNG; those that are absent are left out of the page.
         counts: of the data's selection, or None.
+        answers: of `differences.differences` and `verdicts.verdicts`.
 
     Raises:
         InputError: the page could not be written.
     """
     data = data_name(config)
+    differences, verdicts = answers
     content = _template().render(
         profile=config.profile,
         data=data,
         comparable=_comparable(config),
         facts=_facts(config, runs),
-        differences=parameter_differences(runs),
+        parameter_differences=parameter_differences(runs),
         table_1=table_1_cells(table_1(runs, data=data)),
         table_2=table_2_cells(table_2(runs)),
-        claims=CLAIMS,
-        directions=directions_cells(directions(runs)),
+        claims=claims_cells(verdicts, images),
+        differences=differences_cells(differences),
+        clusters=", ".join(dict.fromkeys(filter(None, differences["clusters"]))),
         figures={
             name: {"source": _embed(image), "caption": CAPTIONS[name]} for name, image in images.items()
         },

@@ -8,6 +8,8 @@ from matplotlib.figure import Figure
 
 from handdgcl.atomic import write_json
 from handdgcl.config import Config
+from handdgcl.report.differences import differences
+from handdgcl.report.evidence import contrast_monitors, difference_dots
 from handdgcl.report.figures import (
     iou_errors,
     joint_errors,
@@ -19,6 +21,7 @@ from handdgcl.report.figures import (
 from handdgcl.report.page import CAPTIONS, data_name, write_page
 from handdgcl.report.runs import Run
 from handdgcl.report.tables import summary, table_1, table_2, write_csv
+from handdgcl.report.verdicts import verdicts
 
 
 def draw_figures(runs: list[Run], config: Config) -> dict[str, Figure]:
@@ -27,14 +30,23 @@ def draw_figures(runs: list[Run], config: Config) -> dict[str, Figure]:
         "table2": table_2_dots(runs, data=data_name(config)),
         "validation": learning_curves(runs),
         "losses": loss_curves(runs),
+        "differences": difference_dots(differences(runs)),
+        "contrast": contrast_monitors(runs),
         "joints": joint_errors(runs),
         "overlap": iou_errors(runs),
     }
     return {name: figure for name, figure in figures.items() if figure is not None}
 
 
-def write_report(folder: Path, config: Config, runs: list[Run], figures: dict[str, Figure]) -> Path:
-    """Write table1.csv, table2.csv, metrics.json, figures/*.png and index.html.
+def write_report(
+    folder: Path,
+    config: Config,
+    runs: list[Run],
+    figures: dict[str, Figure],
+    *,
+    cost: pd.DataFrame | None = None,
+) -> Path:
+    """Write the tables as CSV, metrics.json, figures/*.png and index.html.
 
     Args:
         folder: the profile's reports; its data_counts.csv, data_samples.png and data_histograms.png go into
@@ -42,6 +54,7 @@ def write_report(folder: Path, config: Config, runs: list[Run], figures: dict[st
         config: the profile's parameters.
         runs: of `read_runs`.
         figures: by their key in `CAPTIONS`.
+        cost: of `cost.inference_cost`; without it the folder's inference.csv is used where it is there.
 
     Returns:
         index.html.
@@ -52,6 +65,15 @@ def write_report(folder: Path, config: Config, runs: list[Run], figures: dict[st
     folder = Path(folder)
     write_csv(table_1(runs, data=data_name(config)), folder / "table1.csv")
     write_csv(table_2(runs), folder / "table2.csv")
+    inference = folder / "inference.csv"
+    if cost is not None:
+        write_csv(cost, inference)
+    elif inference.exists():
+        cost = pd.read_csv(inference)
+    statistics = differences(runs)
+    answers = verdicts(runs, statistics, cost)
+    write_csv(statistics, folder / "statistics.csv")
+    write_csv(answers, folder / "claims.csv")
     write_json(folder / "metrics.json", metrics(runs))
     for name, figure in figures.items():
         save_figure(figure, folder / "figures" / f"{name}.png")
@@ -59,7 +81,14 @@ def write_report(folder: Path, config: Config, runs: list[Run], figures: dict[st
     images |= {name: path for name in CAPTIONS if (path := folder / f"{name}.png").exists()}
     counts = folder / "data_counts.csv"
     page = folder / "index.html"
-    write_page(page, config, runs, images=images, counts=pd.read_csv(counts) if counts.exists() else None)
+    write_page(
+        page,
+        config,
+        runs,
+        images=images,
+        counts=pd.read_csv(counts) if counts.exists() else None,
+        answers=(statistics, answers),
+    )
     return page
 
 

@@ -45,6 +45,12 @@ def row_title(row: str) -> str:
     return "Mean hand (no image)" if row == MEAN_HAND else ROWS[row].title
 
 
+def pair_title(row: str, other: str) -> str:
+    """The name of a difference: "random mask minus baseline"."""
+    names = (row_title(name).removeprefix("GCN ").removeprefix("+ ") for name in (row, other))
+    return " minus ".join(names)
+
+
 def read_runs(folder: Path) -> list[Run]:
     """All runs of a profile, the mean hand first, then in the order of Table 2, then by seed.
 

@@ -1,0 +1,144 @@
+"""A verdict on each claim, by rule, with the number that decides it and a sentence made from the numbers.
+
+The rules, for the differences that a claim is about (`claims.CLAIMS`):
+
+- supported: every one has the paper's sign and a p, corrected for all questions of the page, below 0.05;
+- contradicted: one of them has the other sign and a corrected p below 0.05;
+- undecided at this size: neither;
+- not measured: what the claim is about was not run or not measured.
+
+C7 is counted, not tested: supported if inference runs exactly as many weights in every row. C8 needs runs
+that leave terms out.
+"""
+
+import pandas as pd
+
+from handdgcl.report.cells import digits, signed
+from handdgcl.report.claims import CLAIMS, MEASURES, WITH_DGCLNET, Claim
+from handdgcl.report.differences import mean_of
+from handdgcl.report.runs import Run, pair_title, row_title
+from handdgcl.report.statistics import ALPHA, POWER
+from handdgcl.report.tables import BASELINE
+
+SUPPORTED, CONTRADICTED = "supported", "contradicted"
+UNDECIDED, UNMEASURED = "undecided at this size", "not measured"
+COLUMNS = ["claim", "statement", "verdict", "number", "unit", "low", "high", "figure", "source", "reading"]
+
+
+def verdicts(runs: list[Run], table: pd.DataFrame, cost: pd.DataFrame | None = None) -> pd.DataFrame:
+    """The claims, answered: claims.csv.
+
+    Args:
+        runs: of `read_runs`.
+        table: of `differences.differences`.
+        cost: of `cost.inference_cost`, or None where no checkpoint was at hand.
+
+    Returns:
+        claim, statement, verdict, number (of the difference least in the paper's favour) with unit, low
+        and high (95 %), figure (key on the page), source (file and column), reading.
+    """
+    lines = []
+    for name, claim in CLAIMS.items():
+        about = {"claim": name, "statement": claim.statement}
+        if name == "C7" and cost is not None:
+            answer = of_cost(cost)
+        else:
+            answer = of_differences(claim, table[table["claim"] == name])
+        if name == "C4" and answer["verdict"] != UNMEASURED:
+            answer["reading"] += rises(runs)
+        if name == "C5" and answer["verdict"] != UNMEASURED:
+            answer["reading"] += truth(runs)
+        lines.append(about | answer)
+    return pd.DataFrame(lines, columns=COLUMNS)
+
+
+def of_differences(claim: Claim, lines: pd.DataFrame) -> dict:
+    """Verdict, number, interval, source and reading of a claim from its lines of statistics.csv."""
+    if len(lines) < len(claim.measures) * len(claim.pairs) or lines.empty:
+        return {"verdict": UNMEASURED, "reading": f"Not measured: {claim.unmeasured}."}
+    agrees = lines["difference"] * claim.sign > 0
+    certain = lines["p_holm"] < ALPHA
+    verdict = UNDECIDED
+    if (agrees & certain).all():
+        verdict = SUPPORTED
+    elif (~agrees & certain).any():
+        verdict = CONTRADICTED
+    favour = claim.sign * lines["difference"] / (lines["high"] - lines["low"])  # in interval lengths
+    weakest = lines.loc[favour.idxmin()] if favour.notna().any() else lines.iloc[0]
+    measure = MEASURES[weakest["measure"]]
+    confirmed, refuted = int((agrees & certain).sum()), int((~agrees & certain).sum())
+    return {
+        "verdict": verdict,
+        "number": weakest["difference"],
+        "unit": measure.unit,
+        "low": weakest["low"],
+        "high": weakest["high"],
+        "figure": claim.figure,
+        "source": f"statistics.csv, from rows/*/{measure.file}, {measure.column} ({measure.rule})",
+        "reading": _reading(weakest, len(lines), confirmed, refuted),
+    }
+
+
+def of_cost(cost: pd.DataFrame) -> dict:
+    """The same for C7: whether inference runs as many weights in every row as in the baseline."""
+    rows = cost.set_index("row")
+    if not {BASELINE, *(row for row, _ in WITH_DGCLNET)} <= set(rows.index):
+        return {"verdict": UNMEASURED, "reading": "Not measured: a row that it is about was not run."}
+    base, dropped = int(rows.loc[BASELINE, "weights"]), int(rows["training_only_weights"].max())
+    more = int(rows["weights"].max()) - base
+    times = rows["milliseconds"]
+    return {
+        "verdict": SUPPORTED if (rows["weights"] == base).all() else CONTRADICTED,
+        "number": more,
+        "unit": "weights",
+        "figure": "",
+        "source": "inference.csv, from runs/*/rows/*/checkpoint.ckpt, weights",
+        "reading": f"Inference runs {base:,} weights in the baseline and at most {more:,} more in "
+        f"another row; up to {dropped:,} that only training uses are left behind. One image takes "
+        f"{times.min():.2f} to {times.max():.2f} ms of processor time, by row.",
+    }
+
+
+def rises(runs: list[Run]) -> str:
+    """How steadily the validation error fell: the sum of its rises between epochs, by row."""
+    sums = {}
+    for run in runs:
+        if run.curves is not None and "val_mpjpe_mm" in run.curves:
+            sums.setdefault(run.row, []).append(run.curves["val_mpjpe_mm"].diff().clip(lower=0).sum())
+    rows = [BASELINE, *(row for row, _ in WITH_DGCLNET)]
+    means = [f"{sum(sums[row]) / len(sums[row]):.2f} mm in {row_title(row)}" for row in rows if row in sums]
+    return f" Its rises from one epoch to the next sum to {', '.join(means)}."
+
+
+def truth(runs: list[Run]) -> str:
+    """The ground truth's own collisions, which a prediction need not undercut."""
+    samples = runs[0].samples
+    if "true_penetration_depth_mm" not in samples:
+        return ""
+    share = mean_of(samples, "collisions", "true_penetration_depth_mm")
+    depth = mean_of(samples, "depth", "true_penetration_depth_mm")
+    return f" In the true hands {share:.1%} of pairs collide, {depth:.2f} mm deep on average over all pairs."
+
+
+def _reading(line: pd.Series, count: int, confirmed: int, refuted: int) -> str:
+    """One sentence on the deciding difference."""
+    measure = MEASURES[line["measure"]]
+    unit = f" {measure.unit}" if measure.unit else ""
+    name = measure.title if measure.title.isupper() else measure.title[0].lower() + measure.title[1:]
+    number = signed(line["difference"], measure.unit) + unit
+    about = f"{pair_title(line['row'], line['minus'])}: {number}"
+    start = ""
+    if count > 1:
+        start = f"{confirmed} of {count} differences confirm it, {refuted} refute it; least in its favour, "
+    if pd.isna(line["low"]):
+        return f"{start}{about} in {name}, with one seed, which gives no interval."
+    zero = "holds" if line["low"] <= 0 <= line["high"] else "leaves out"
+    return (
+        f"{start}{about} in {name}, its interval {zero} 0 (corrected p {_p(line['p_holm'])}); "
+        f"a true {line['detectable']:.{digits(measure.unit)}f}{unit} would show in {100 * POWER:.0f} % "
+        "of such studies."
+    )
+
+
+def _p(value: float) -> str:
+    return "below 0.001" if value < 0.001 else f"{value:.3f}"
