@@ -6,14 +6,8 @@ import pytest
 import torch
 import trimesh
 
-from handdgcl.data.generated.contact import (
-    Solid,
-    pair_contact,
-    seal,
-    sealed_faces,
-    self_penetrating,
-    separation,
-)
+from handdgcl.data.generated.contact import self_penetrating, separation
+from handdgcl.hands.solid import Solid, pair_contact, seal, sealed_faces
 from handdgcl.hands.topology import LEFT, RIGHT
 
 

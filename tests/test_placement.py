@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from handdgcl.data.generated.contact import pair_contact
 from handdgcl.data.generated.placement import MAX_PENETRATION_MM, TOUCH_MM, Placer
+from handdgcl.hands.solid import pair_contact
 from handdgcl.hands.topology import FINGERTIP_VERTICES, LEFT, RIGHT
 
 

@@ -13,8 +13,8 @@ import torch
 
 from handdgcl.config import Generate, Splits
 from handdgcl.data.generated import render, write_dataset
-from handdgcl.data.generated.contact import seal, sealed_faces
 from handdgcl.errors import InputError
+from handdgcl.hands.solid import seal, sealed_faces
 from handdgcl.hands.topology import INTERHAND_ORDER, LEFT, RIGHT
 
 SPLITS = ("train", "val", "test")

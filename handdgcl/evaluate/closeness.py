@@ -5,21 +5,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from manifold3d import Error, Manifold, Mesh64
 
-from handdgcl.data.generated.contact import Solid
+from handdgcl.hands.solid import Solid
 
 CONTACT_MM = 3.0
-_INSIDE = 0.5  # winding number: 0 outside, 1 inside
 _MARGIN = 1e-3  # mm around the intersection's box: more than the boolean's rounding
 _MM3_PER_CM3 = 1000.0
-
-
-class Surface(Solid):
-    """A closed surface that also says which of its points is closest."""
-
-    def closest(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Distance `[N]`, face `[N]` and place `[N, 3]` of the point of the surface closest to each."""
-        squared, face, place = self._distance.squared_distance(self.vertices, self.faces, points)
-        return np.sqrt(squared), face, place
 
 
 @dataclass(frozen=True)
@@ -62,11 +52,11 @@ def closeness(sealed: np.ndarray, faces: list[np.ndarray], *, contacts: bool) ->
         near = (near if contacts else in_box).nonzero()[0]
         if not len(near):
             continue
-        surface = Surface(sealed[1 - h], faces[1 - h])
+        surface = Solid(sealed[1 - h], faces[1 - h])
         distance, face, place = surface.closest(points[near])
         inside = np.zeros(len(near), bool)
         candidates = in_box[near]
-        inside[candidates] = surface.winding_number(points[near[candidates]]) > _INSIDE
+        inside[candidates] = surface.inside(points[near[candidates]])
         depth = max(depth, distance[inside].max(initial=0.0))
         outside[h, near] = np.where(inside, 0.0, np.where(distance <= CONTACT_MM, distance, np.inf))
         found.distance[h, near], found.face[h, near], found.place[h, near] = distance, face, place

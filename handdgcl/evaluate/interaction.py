@@ -25,8 +25,8 @@ import torch
 from joblib import Parallel, cpu_count, delayed
 from torch import Tensor
 
-from handdgcl.data.generated.contact import seal
 from handdgcl.evaluate.closeness import CONTACT_MM, closeness
+from handdgcl.hands.solid import seal
 from handdgcl.hands.topology import HANDS
 from handdgcl.model.metrics import MM
 
@@ -75,7 +75,7 @@ def true_interaction(vertices: np.ndarray | Tensor, faces: list[np.ndarray]) -> 
 
     Args:
         vertices: `[B, H, V, 3]` metres.
-        faces: `contact.sealed_faces` of the hand models.
+        faces: `solid.sealed_faces` of the hand models.
     """
     parts = _spread(_true_pairs, faces, np.asarray(vertices))
     return [pair for part in parts for pair in part]
@@ -89,7 +89,7 @@ def interaction_errors(
     Args:
         vertices: `[B, H, V, 3]` metres, any origin, finite.
         truth: of the same B pairs.
-        faces: `contact.sealed_faces` of the hand models.
+        faces: `solid.sealed_faces` of the hand models.
 
     Returns:
         name -> `[B]`, double precision; NaN where it could not be measured.

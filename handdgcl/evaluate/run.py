@@ -16,7 +16,6 @@ from handdgcl.atomic import replacing, write_json
 from handdgcl.config import Config, to_dict
 from handdgcl.data.batch import HandBatch, finish
 from handdgcl.data.camera import bone_scale, project
-from handdgcl.data.generated.contact import sealed_faces
 from handdgcl.data.loader import eval_batches, loader_workers, open_store
 from handdgcl.data.store import Store, read_manifest
 from handdgcl.errors import InputError
@@ -24,6 +23,7 @@ from handdgcl.evaluate.checkpoint import load_model
 from handdgcl.evaluate.interaction import ERRORS, TruePair, failures, interaction_errors, true_interaction
 from handdgcl.evaluate.masks import TrueMasks, mask_errors, true_masks
 from handdgcl.hands import Hands, load_hands
+from handdgcl.hands.solid import sealed_faces
 from handdgcl.hands.topology import LEFT, RIGHT, ROOT_JOINT
 from handdgcl.model.metrics import Points, concatenate, error_table, joint_means, means, position_errors
 from handdgcl.model.network import Output

@@ -9,7 +9,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from handdgcl.data.camera import bone_scale, project, square_crop
-from handdgcl.data.generated.contact import sealed_faces
 from handdgcl.data.overlap import IOU_BINS, IOU_TITLES, hand_overlap
 from handdgcl.errors import InputError
 from handdgcl.evaluate.handfile import HandFile
@@ -17,6 +16,7 @@ from handdgcl.evaluate.interaction import failures, interaction_errors, true_int
 from handdgcl.evaluate.masks import mask_errors, true_masks
 from handdgcl.evaluate.protocol import PROTOCOL
 from handdgcl.hands import Hands
+from handdgcl.hands.solid import sealed_faces
 from handdgcl.hands.topology import FINGERS, HANDS
 from handdgcl.model.metrics import Points, concatenate, error_table, joint_means, means, position_errors
 

@@ -13,9 +13,9 @@ from torch.nn import functional
 
 from handdgcl.data.batch import RawBatch, finish
 from handdgcl.data.camera import project
-from handdgcl.data.generated.contact import pair_contact, sealed_faces
 from handdgcl.evaluate import load_model
 from handdgcl.hands import Hands
+from handdgcl.hands.solid import pair_contact, sealed_faces
 from handdgcl.hands.topology import RIGHT
 from handdgcl.model.graph import build_hierarchy
 from handdgcl.report.overlay import draw_hands, draw_skeletons, weak_perspective

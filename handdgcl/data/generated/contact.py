@@ -1,108 +1,10 @@
-"""How close two hands are, and how one is brought to touch the other.
+"""How one hand is brought to touch the other, and whether a pose enters its own hand."""
 
-Depth and distance are exact: closest points on the triangles, inside by the generalised winding number
-(Jacobson et al. 2013, as in libigl).
-"""
-
-from functools import cached_property
-
-import igl
 import numpy as np
 import torch
 
-from handdgcl.hands import Hands
-from handdgcl.hands.raster import rasterize, vertex_normals
-from handdgcl.hands.topology import HANDS, WRIST_LOOP, closed_faces
-
-_INSIDE = 0.5  # winding number: 0 outside, 1 inside
-
-
-def seal(vertices: np.ndarray) -> np.ndarray:
-    """Vertices `[..., V, 3]` with the centre of the wrist appended, for `closed_faces`."""
-    return np.concatenate([vertices, vertices[..., list(WRIST_LOOP), :].mean(-2, keepdims=True)], axis=-2)
-
-
-def sealed_faces(hands: Hands) -> list[np.ndarray]:
-    """The closed faces `[F + 16, 3]` of each hand, int64."""
-    return [closed_faces(hands.faces[h].cpu().numpy(), hand=h) for h in range(len(HANDS))]
-
-
-class Solid:
-    """One closed surface that answers many queries.
-
-    Args:
-        vertices: `[P, 3]` in any unit.
-        faces: `[F, 3]` int64, watertight, outward orientation.
-    """
-
-    def __init__(self, vertices: np.ndarray, faces: np.ndarray):
-        self.vertices = np.ascontiguousarray(vertices, dtype=np.float64)
-        self.faces = np.ascontiguousarray(faces, dtype=np.int64)
-        self.low, self.high = self.vertices.min(0), self.vertices.max(0)
-
-    @cached_property
-    def normals(self) -> np.ndarray:
-        """`[P, 3]` unit normals of the vertices."""
-        return vertex_normals(torch.as_tensor(self.vertices), torch.as_tensor(self.faces)).numpy()
-
-    @cached_property
-    def _winding(self) -> igl.FastWindingNumberBVH:
-        tree = igl.FastWindingNumberBVH()
-        tree.init(self.vertices, self.faces, 1)  # to the first order: within 0.02, the question is 0 or 1
-        return tree
-
-    @cached_property
-    def _distance(self) -> igl.AABB:
-        tree = igl.AABB()
-        tree.init(self.vertices, self.faces)
-        return tree
-
-    def winding_number(self, points: np.ndarray) -> np.ndarray:
-        """`[N]` for points `[N, 3]`: how often the surface encloses each."""
-        if not len(points):
-            return np.zeros(0)
-        return self._winding.winding_number(np.ascontiguousarray(points))
-
-    def depth_and_distance(self, points: np.ndarray, *, reach: float) -> tuple[float, float]:
-        """Greatest depth of the points `[N, 3]` inside and least distance of those outside.
-
-        Points further than `reach` from the bounding box are left out; the distance is at most `reach`.
-        """
-        near = points[((points > self.low - reach) & (points < self.high + reach)).all(1)]
-        if not len(near):
-            return 0.0, reach
-        squared, _, _ = self._distance.squared_distance(self.vertices, self.faces, np.ascontiguousarray(near))
-        distance = np.sqrt(squared)
-        candidates = (near > self.low).all(1) & (near < self.high).all(1)
-        inside = np.zeros(len(near), dtype=bool)
-        inside[candidates] = self.winding_number(near[candidates]) > _INSIDE
-        depth = distance[inside].max(initial=0.0)
-        return float(depth), 0.0 if inside.any() else float(distance.min(initial=reach))
-
-
-def pair_contact(vertices: np.ndarray, faces: list[np.ndarray]) -> dict[str, float]:
-    """Depth and distance of a pair.
-
-    Args:
-        vertices: `[H, V, 3]` mm.
-        faces: `sealed_faces`.
-
-    Returns:
-        `penetration_mm`: greatest depth of a vertex of one hand in the other, 0 = none.
-        `distance_mm`: least distance of a vertex to the other surface, 0 if any is inside.
-    """
-    sealed = seal(vertices)
-    reach = gap(vertices)
-    found = [
-        Solid(sealed[h], faces[h]).depth_and_distance(vertices[1 - h], reach=reach) for h in range(len(HANDS))
-    ]
-    return {"penetration_mm": max(d for d, _ in found), "distance_mm": min(d for _, d in found)}
-
-
-def gap(points: np.ndarray) -> float:
-    """Upper bound of the distance of two sets of points `[H, P, 3]`: that of one point to all others."""
-    start = points[1][np.linalg.norm(points[1] - points[0].mean(0), axis=1).argmin()]
-    return float(np.linalg.norm(points[0] - start, axis=1).min())
+from handdgcl.hands.raster import rasterize
+from handdgcl.hands.solid import Solid
 
 
 def separation(
@@ -156,4 +58,4 @@ def self_penetrating(solid: Solid, points: np.ndarray) -> bool:
             no intersection.
     """
     outside = solid.vertices[points] + 1.5 * solid.normals[points]
-    return int((solid.winding_number(outside) > _INSIDE).sum()) > 4
+    return int(solid.inside(outside).sum()) > 4

@@ -10,7 +10,8 @@ from functools import cached_property
 import numpy as np
 
 from handdgcl.data.generated.arm import ARM_RADIUS_MM, arm_axis
-from handdgcl.data.generated.contact import Solid, gap, separation
+from handdgcl.data.generated.contact import separation
+from handdgcl.hands.solid import Solid, gap
 from handdgcl.hands.topology import HANDS, LEFT, RIGHT
 
 _PRESS_MM = 2.0  # at most this deep after resolving

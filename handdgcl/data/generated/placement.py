@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
-from handdgcl.data.generated.contact import Solid, seal, sealed_faces, self_penetrating
+from handdgcl.data.generated.contact import self_penetrating
 from handdgcl.data.generated.meeting import Meeting, PosedHand
 from handdgcl.data.generated.poses import PoseSampler, random_angles
 from handdgcl.hands import Hands
 from handdgcl.hands.raster import vertex_normals
+from handdgcl.hands.solid import Solid, seal, sealed_faces
 from handdgcl.hands.topology import HANDS, LEFT, RIGHT
 
 MAX_PENETRATION_MM = 3.0  # deeper pairs are never written
