@@ -9,7 +9,7 @@ from handdgcl.data.batch import RawBatch
 from handdgcl.errors import InputError
 from handdgcl.evaluate import Trained
 from handdgcl.model.network import Output
-from handdgcl.report.qualitative import PICTURE_PX, choose_samples, qualitative_figure
+from handdgcl.report.qualitative import PICTURE_PX, choose_samples, qualitative_figure, worst_samples
 from handdgcl.report.runs import read_runs
 
 SIZE = 32
@@ -29,6 +29,14 @@ def test_samples_are_spread_over_the_baselines_error(runs):
     assert list(ranks) == [3, 8, 13, 18]  # middles of four shares of twenty
     assert chosen["index"].iloc[-1] == 19 and "IoU 0.95" in chosen["rule"].iloc[-1]
     assert np.allclose(chosen["baseline"], errors.loc[chosen["index"]])
+
+
+def test_the_worst_samples_come_worst_first(runs):
+    worst = worst_samples(runs, "similarity", seed=3, count=4)
+    errors = next(run for run in runs if run.row == "similarity").samples.groupby("index")["mpjpe_mm"].mean()
+    assert list(worst["similarity"]) == sorted(errors, reverse=True)[:4]
+    assert list(errors.loc[worst["index"]]) == list(worst["similarity"])
+    assert len(worst_samples(runs, "baseline", seed=3, count=99)) == 20
 
 
 def test_a_seed_that_was_not_run_is_refused(runs):

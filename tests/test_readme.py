@@ -2,7 +2,8 @@ import pandas as pd
 import pytest
 
 from handdgcl.errors import InputError
-from handdgcl.report.readme import BEGIN, END, fill_readme, markdown_table
+from handdgcl.report.cells import MINUS
+from handdgcl.report.readme import BEGIN, END, fill_readme, markdown_answers, markdown_table
 
 TABLE = pd.DataFrame(
     {
@@ -17,6 +18,23 @@ TABLE = pd.DataFrame(
         "mpjpe_difference_sd_mm": [None, None, 0.05],
     }
 )
+ANSWERS = pd.DataFrame(
+    {
+        "claim": ["C2", "C7"],
+        "statement": ["It helps.", "It costs nothing."],
+        "verdict": ["undecided at this size", "supported"],
+        "number": [-0.123, 0],
+        "unit": ["mm", "weights"],
+        "low": [-0.5, None],
+        "high": [0.254, None],
+    }
+)
+
+
+def test_a_verdict_has_its_interval_where_there_is_one():
+    lines = markdown_answers(ANSWERS).replace(MINUS, "-").splitlines()
+    assert lines[2] == "| C2. It helps. | undecided at this size | -0.12 mm (-0.50 to +0.25) |"
+    assert lines[3] == "| C7. It costs nothing. | supported |  |"
 
 
 def test_a_line_holds_the_paper_and_ours():
@@ -29,9 +47,9 @@ def test_a_line_holds_the_paper_and_ours():
 def test_only_the_block_changes_and_twice_is_once(tmp_path):
     path = tmp_path / "README.md"
     path.write_text(f"above\n{BEGIN}\nold\n{END}\nbelow\n")
-    fill_readme(path, TABLE, "3 seeds.")
+    fill_readme(path, TABLE, "3 seeds.", ANSWERS)
     once = path.read_text()
-    fill_readme(path, TABLE, "3 seeds.")
+    fill_readme(path, TABLE, "3 seeds.", ANSWERS)
     assert path.read_text() == once
     assert once.startswith("above\n")
     assert once.endswith("below\n")
@@ -43,5 +61,5 @@ def test_a_lost_marker_is_an_error_and_leaves_the_file(tmp_path):
     path = tmp_path / "README.md"
     path.write_text(f"{BEGIN}\nno end\n")
     with pytest.raises(InputError, match="markers"):
-        fill_readme(path, TABLE, "")
+        fill_readme(path, TABLE, "", ANSWERS)
     assert path.read_text() == f"{BEGIN}\nno end\n"

@@ -11,10 +11,11 @@ from handdgcl.report.runs import Run, pair_title
 
 PANELS = 3  # side by side
 MONITORS = {
-    "feature_std": "Spread of features\n(1: healthy, 0: collapsed)",
-    "effective_rank": "Effective rank of features",
-    "train_self": "Self contrast, eq. 13",
-    "train_cross": "Similarity distinguish, eq. 12",
+    "feature_std": "Spread of features\n(0: all images alike)",
+    "effective_rank": "Effective rank\nof features",
+    "pose_correlation": "Correlation of\n$S_p$ and $S_g$",
+    "train_self": "Self contrast,\neq. 13",
+    "train_cross": "Similarity distinguish,\neq. 12",
 }
 
 
@@ -38,7 +39,7 @@ def difference_dots(table: pd.DataFrame) -> Figure:
 
 
 def contrast_monitors(runs: list[Run]) -> Figure | None:
-    """Spread and rank of the features, and the contrastive terms, over epochs; None where no row has them.
+    """Monitors of the features (`contrast.monitors`) and the contrastive terms, over epochs, or None.
 
     The dotted line is what eq. 13 gives for features that tell no image from another, -log(queue + 1).
     """
@@ -46,7 +47,7 @@ def contrast_monitors(runs: list[Run]) -> Figure | None:
     found = {column: rows for column, rows in found.items() if rows}
     if not found:
         return None
-    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    figure = Figure(figsize=(12, 3.4), layout="constrained")
     axes = figure.subplots(1, len(found), squeeze=False)[0]
     for axis, (column, rows) in zip(axes, found.items(), strict=True):
         for row, values in rows.items():

@@ -74,9 +74,9 @@ def draw_curves(curves: dict[str, pd.DataFrame], columns: dict[str, str]) -> Fig
     """Columns of the runs' curves against the epoch, one panel each; a run without a column is left out."""
     figure, axes = _grid(1, len(columns), width=3.2, height=2.5)
     for ax, (column, label) in zip(axes[0], columns.items(), strict=True):
-        for name, table in curves.items():
-            if column in table:
-                ax.plot(table["epoch"], table[column], marker=".", label=name)
+        for number, (name, table) in enumerate(curves.items()):
+            if column in table:  # its colour is the run's, whichever others have the column
+                ax.plot(table["epoch"], table[column], marker=".", label=name, color=f"C{number}")
         ax.set(xlabel="epoch", ylabel=label)
         ax.xaxis.get_major_locator().set_params(integer=True)
     axes[0, 0].legend()
@@ -194,7 +194,7 @@ def verdict(claim: str, *, matches: bool, because: str, within_noise: bool = Fal
         within_noise: the number is too small to say either (`validation.validation_difference`).
     """
     answer = (
-        "WITHIN NOISE, neither match nor no match" if within_noise else "MATCH" if matches else "NO MATCH"
+        "WITHIN NOISE, so it cannot be compared" if within_noise else "MATCH" if matches else "NO MATCH"
     )
     return f"{answer} with the paper's claim that {claim}: {because}"
 

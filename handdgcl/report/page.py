@@ -35,6 +35,8 @@ CAPTIONS = {
     "qualitative": "Test samples chosen by the rule at their left. Left hand orange, right hand blue. Below "
     "the baseline and DGCLNet* stands this sample's MPJPE, mean of both hands, for the seed shown. "
     "The last two columns show the pair turned by 90° about the vertical axis.",
+    "worst_best": "Where DGCLNet* fails: the test samples with its largest errors, the worst first.",
+    "worst_baseline": "Where the baseline fails: the test samples with its largest errors, the worst first.",
     "joints": "Error along each finger, mean over both hands and all seeds. The middle finger's base is the "
     "root, so its error is zero.",
     "overlap": "MPJPE by how much the hands overlap in the image: a mark at the mean over seeds, a bar over "

@@ -33,7 +33,7 @@ def choose_samples(runs: list[Run], *, seed: int, count: int = 6) -> pd.DataFram
     Raises:
         InputError: a row that the figure compares was not run.
     """
-    errors = pd.DataFrame({row: _sample_errors(runs, row, seed) for row in (BASELINE, BEST)})
+    errors = _errors(runs, seed)
     samples = runs[0].samples.groupby("index").first()
     has_overlap = "iou" in samples
     shares = max(count - has_overlap, 1)
@@ -51,12 +51,26 @@ def choose_samples(runs: list[Run], *, seed: int, count: int = 6) -> pd.DataFram
     return table.assign(rule=list(chosen.values()))
 
 
+def worst_samples(runs: list[Run], row: str, *, seed: int, count: int = 10) -> pd.DataFrame:
+    """The samples with the largest MPJPE of one row, in the form of `choose_samples`.
+
+    Raises:
+        InputError: a row that the figure compares was not run.
+    """
+    errors = _errors(runs, seed)
+    table = errors.sort_values(row, ascending=False, kind="stable").head(count)
+    table = table.rename_axis("index").reset_index()
+    return table.assign(
+        rule=[f"{row_title(row)}: rank {rank} from the worst" for rank in range(1, len(table) + 1)]
+    )
+
+
 @torch.inference_mode()
 def qualitative_figure(samples: pd.DataFrame, store: Store, baseline: Trained, best: Trained) -> Figure:
     """One line per sample: input, truth, baseline, DGCLNet*, its overlay; truth and DGCLNet* from the side.
 
     Args:
-        samples: of `choose_samples`.
+        samples: of `choose_samples` or `worst_samples`.
         store: the test split.
         baseline, best: the models of one seed.
     """
@@ -111,6 +125,11 @@ def sample_pictures(
         for v in sides
     ]
     return [large, *views, overlay, *turned]
+
+
+def _errors(runs: list[Run], seed: int) -> pd.DataFrame:
+    """MPJPE of the baseline and of DGCLNet* for each test sample."""
+    return pd.DataFrame({row: _sample_errors(runs, row, seed) for row in (BASELINE, BEST)})
 
 
 def _sample_errors(runs: list[Run], row: str, seed: int) -> pd.Series:
