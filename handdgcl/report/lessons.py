@@ -193,9 +193,7 @@ def verdict(claim: str, *, matches: bool, because: str, within_noise: bool = Fal
         because: the number.
         within_noise: the number is too small to say either (`validation.validation_difference`).
     """
-    answer = (
-        "WITHIN NOISE, so it cannot be compared" if within_noise else "MATCH" if matches else "NO MATCH"
-    )
+    answer = "WITHIN NOISE, so it cannot be compared" if within_noise else "MATCH" if matches else "NO MATCH"
     return f"{answer} with the paper's claim that {claim}: {because}"
 
 
