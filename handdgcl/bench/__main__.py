@@ -33,12 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what the command line asks for."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     options = _parser().parse_args(arguments)
-    os.environ.setdefault("TQDM_MININTERVAL", "5")
     from handdgcl.bench.results import line, write_results
-    from handdgcl.project import project_root, show_progress
+    from handdgcl.project import project_root
 
     os.chdir(project_root())
-    show_progress()
     start, figures = time.monotonic(), []
     with tempfile.TemporaryDirectory(prefix="handdgcl-bench-") as folder:
         for figure in measure(options, Path(folder)):
@@ -60,6 +58,7 @@ def measure(options: argparse.Namespace, folder: Path) -> Iterator:
     from handdgcl.bench.bench import LARGE, SMALL, Bench, profile
     from handdgcl.config import load_config
     from handdgcl.hands import load_hands
+    from handdgcl.project import show_progress
 
     parameters = {name: profile(name, folder) for name in (LARGE, SMALL)}
     large, small = (load_config(path) for path in parameters.values())
@@ -70,7 +69,9 @@ def measure(options: argparse.Namespace, folder: Path) -> Iterator:
         for name in options.only:
             if name in MODEL_GROUPS or device == "cpu":
                 print(f"measuring {name} on {device}", flush=True)
-                yield from pkgutil.resolve_name(f"handdgcl.bench.{GROUPS[name]}")(bench)
+                group = pkgutil.resolve_name(f"handdgcl.bench.{GROUPS[name]}")
+                show_progress()  # after the import: Lightning's own sets another level
+                yield from group(bench)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -14,6 +14,7 @@ from handdgcl.bench.measure import BYTES_PER_GB, Figure, resident_bytes, run_pyt
 from handdgcl.bench.steps import BASELINE, FULL, BackboneStep, TrainingStep
 from handdgcl.config import load_config
 from handdgcl.hands import load_hands
+from handdgcl.project import show_progress
 from handdgcl.rows import get_row
 
 BAR = 1.15
@@ -51,6 +52,7 @@ def main() -> None:
     parser.add_argument("device", type=torch.device)
     parser.add_argument("batch", type=int)
     options = parser.parse_args()
+    show_progress()
     config = load_config(options.parameters)
     before = resident_bytes()[0]
     if options.side == BARE:

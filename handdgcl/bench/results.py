@@ -30,8 +30,8 @@ def write_results(folder: Path, figures: list[Figure], *, seconds: float, argume
     about = (
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, accelerator "
         f"{machine['accelerator']}; commit {record['commit']}; torch {record['versions']['torch']}; "
-        f"{seconds:.0f} s.\nMedians over rounds in which both sides took turns; sizes, seconds and every round: "
-        "bench.json."
+        f"{seconds:.0f} s.\nMedians over rounds in which both sides took turns; sizes, seconds and every "
+        "round: bench.json."
     )
     with replacing(folder / "bench.md") as path:
         path.write_text(f"{text}\n\n{about}\n")
