@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,7 +13,7 @@ from tqdm import tqdm
 
 from handdgcl.bench.bench import Bench
 from handdgcl.bench.measure import Figure, alternate, speed
-from handdgcl.data.generated.plan import Frame, plan
+from handdgcl.data.generated.plan import plan
 from handdgcl.data.generated.writer import _shoot_all
 from handdgcl.data.interhand import read_split
 from handdgcl.data.part import JPEG_QUALITY
@@ -20,19 +21,18 @@ from handdgcl.data.store import Store
 from handdgcl.data.warp import warp_crop
 
 GENERATOR_BAR, PREPARATION_BAR = 80.0, 0.8
-FRAMES = 120  # of a round, from `STARTED` on
-STARTED = 8  # frames until all processes have started
+FRAMES = 120  # that count in a round of one or two processes
+STARTED = 8  # before them, until both have started
 
 
 def generator(bench: Bench) -> Iterator[Figure]:
     """Images written per second, once the processes run: the same frames by one process and by several."""
     generate, many = bench.small.generate, min(bench.cores, 2)
-    frames = plan(generate)[: STARTED + FRAMES]
     rates = {1: [], many: [], bench.cores: []}
     for turn in range(bench.turns(3)):
         for workers, found in rates.items():
             folder = bench.folder / f"rendered-{workers}-{turn}"
-            found.append(generate.cameras * _frames_per_second(bench, frames, workers, folder))
+            found.append(generate.cameras * _frames_per_second(bench, workers, folder))
             shutil.rmtree(folder)
     about = {"frames": FRAMES, "cameras": generate.cameras}
     title = f"generator on {bench.cores} cores"
@@ -44,15 +44,17 @@ def generator(bench: Bench) -> Iterator[Figure]:
         yield Figure(f"generator, {many} processes ÷ one", scaling, about=about)
 
 
-def _frames_per_second(bench: Bench, frames: list[Frame], workers: int, folder) -> float:
+def _frames_per_second(bench: Bench, workers: int, folder: Path) -> float:
     """The generator's own loop, private there as nothing else needs it without the annotation files."""
     setting = (bench.hands, bench.small.generate, folder)
-    start = 0.0
-    shot = tqdm(_shoot_all(frames, setting, workers), total=len(frames), desc="generate", leave=False)
-    for count, _ in enumerate(shot, 1):
-        if count == STARTED:
-            start = time.perf_counter()
-    return (len(frames) - STARTED) / (time.perf_counter() - start)
+    started, wanted = (count * max(workers, 2) // 2 for count in (STARTED, FRAMES))
+    frames = plan(bench.small.generate)[: started + wanted]
+    shot = _shoot_all(frames, setting, workers)
+    for _ in range(started):
+        next(shot)
+    start = time.perf_counter()
+    count = sum(1 for _ in tqdm(shot, total=wanted, desc="generate", leave=False))
+    return count / (time.perf_counter() - start)
 
 
 def preparation(bench: Bench) -> Iterator[Figure]:
@@ -64,7 +66,7 @@ def preparation(bench: Bench) -> Iterator[Figure]:
         shutil.rmtree(out, ignore_errors=True)
         bench.prepare(config, out)
 
-    def one(job: tuple) -> int:
+    def one(job: tuple[Path, np.ndarray]) -> int:
         path, crop = job
         image = simplejpeg.decode_jpeg(path.read_bytes(), "RGB")
         cut = warp_crop(image, crop, size=config.data.image_size)
@@ -86,7 +88,7 @@ def preparation(bench: Bench) -> Iterator[Figure]:
     yield speed(title, times, bar=PREPARATION_BAR, about=about)
 
 
-def _crops(bench: Bench) -> list[tuple]:
+def _crops(bench: Bench) -> list[tuple[Path, np.ndarray]]:
     """(image, crop `[2, 3]`) of all samples; the crop is what turned the camera's K into the sample's."""
     selection, store = read_split(bench.dataset, "train", progress=False), Store(bench.stores[0])
     table = selection.table.reset_index(names="row").merge(store.table[["image_id"]], on="image_id")
