@@ -55,7 +55,7 @@ def test_both_sides_take_turns_and_warm_up_does_not_count():
 
 def test_a_line_says_whether_the_bar_is_met():
     assert (
-        line(Figure("a", [1.04, 1.05, 1.09], bar=1.06)) == "| a | cpu | 1.05 | 1.04 to 1.07 | ≤ 1.06 | yes |"
+        line(Figure("a", [1.04, 1.05, 1.09], bar=1.06)) == "| a | cpu | 1.05 | 1.045 to 1.07 | ≤ 1.06 | yes |"
     )
     assert line(Figure("a", [70.0], unit="images/s", bar=80.0, at_least=True)).endswith("| ≥ 80 | **no** |")
     assert line(Figure("a", [1234.4])).split(" | ")[2:] == ["1234", "1234 to 1234", "", " |"]

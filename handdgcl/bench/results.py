@@ -67,8 +67,8 @@ def line(figure: Figure) -> str:
 
 
 def _number(value: float) -> str:
-    """Three digits."""
-    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+    """Four digits, so that a median just beyond its bar is seen to be."""
+    return f"{value:.4g}" if value < 1000 else f"{value:.0f}"
 
 
 def _as_record(figure: Figure) -> dict:
