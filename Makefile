@@ -1,6 +1,7 @@
 # make reproduce                 the study: environment, pipeline, report
 # make reproduce PROFILE=smoke   the same in minutes, for a first look
 # make test                      lint and tests
+# make bench                     how fast, as ratios to the bare work
 PROFILE ?= default
 PYTHON ?= python3.11
 
@@ -25,7 +26,7 @@ export GIT_COMMITTER_NAME := $(GIT_AUTHOR_NAME)
 export GIT_COMMITTER_EMAIL := $(GIT_AUTHOR_EMAIL)
 endif
 
-.PHONY: reproduce test
+.PHONY: reproduce test bench
 reproduce: $(VENV)/installed
 	@if grep -qx 'profile: $(PROFILE)' params.yaml; then dvc repro; else dvc exp run -S profile=$(PROFILE); fi
 	@echo "report: $(CURDIR)/$$(sed -n 's/^reports: //p' params.yaml)/index.html"
@@ -33,6 +34,9 @@ reproduce: $(VENV)/installed
 test: $(VENV)/installed
 	@ruff check --quiet . && ruff format --check --quiet .
 	@pytest
+
+bench: $(VENV)/installed
+	@python -m handdgcl.bench
 
 $(VENV)/installed: requirements.lock pyproject.toml
 	@echo "installing into $(VENV) (some minutes)"
