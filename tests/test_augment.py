@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from handdgcl.config import Augment
-from handdgcl.data.augment import apply_maps, augment, draw_maps
+from handdgcl.data.augment import DRAWS, Augmented, Draw, draw_maps, map_geometry, map_images
 from handdgcl.data.batch import RawBatch, finish
 from handdgcl.data.camera import project
 from handdgcl.hands.topology import LEFT, RIGHT, ROOT_JOINT
@@ -37,12 +37,31 @@ def on_axis(raw, hands):
 
 def apply(raw, hands, rotation, scale=1.0):
     count = len(raw.image)
-    return apply_maps(raw, hands, rotation.repeat(count, 1, 1), torch.full((count,), scale))
+    mapped = map_images(
+        raw, rotation.expand(count, 2, 2).contiguous().numpy(), np.full(count, scale, np.float32)
+    )
+    return map_geometry(mapped, hands)
+
+
+class Held:
+    """A store that holds one batch."""
+
+    def __init__(self, raw):
+        self.raw = raw
+
+    def batch(self, index):
+        return RawBatch(**{name: value[index] for name, value in vars(self.raw).items()})
+
+
+def augmented(raw, hands, settings, seed=0):
+    index = list(range(len(raw.image)))
+    numbers = np.random.default_rng(seed).random((len(index), DRAWS), np.float32)
+    return map_geometry(Augmented(Held(raw), settings).__getitems__(Draw(index, numbers)), hands)
 
 
 def test_zero_strengths_change_nothing(raw, hands):
     settings = Augment(rotation_deg=0, scale=0, flip=0)
-    found, expected = augment(raw, hands, settings, torch.Generator().manual_seed(0)), finish(raw, hands)
+    found, expected = augmented(raw, hands, settings), finish(raw, hands)
     for name in ("image", "vertices", "joints", "joints_2d", "index"):
         torch.testing.assert_close(getattr(found, name), getattr(expected, name), atol=1e-4, rtol=1e-5)
 
@@ -125,7 +144,8 @@ def test_outside_is_black(raw, hands):
 
 def test_draws_cover_the_ranges_and_nothing_else_is_random(raw, hands):
     settings = Augment(rotation_deg=90, scale=0.1, flip=0.25)
-    rotation, scale = draw_maps(4000, settings, torch.Generator().manual_seed(0))
+    numbers = np.random.default_rng(0).random((4000, DRAWS), np.float32)
+    rotation, scale = map(torch.from_numpy, draw_maps(numbers, settings))
     torch.testing.assert_close(rotation @ rotation.transpose(1, 2), torch.eye(2).expand(4000, 2, 2))
     flipped = torch.linalg.det(rotation) < 0
     angle = torch.rad2deg(torch.atan2(rotation[:, 1, 0], rotation[:, 1, 1]))
@@ -133,6 +153,6 @@ def test_draws_cover_the_ranges_and_nothing_else_is_random(raw, hands):
         assert low <= values.min() < low + 0.05 * (high - low)
         assert high >= values.max() > high - 0.05 * (high - low)
     assert abs(flipped.float().mean() - 0.25) < 0.03
-    one, same = (augment(raw, hands, settings, torch.Generator().manual_seed(3)) for _ in range(2))
-    other = augment(raw, hands, settings, torch.Generator().manual_seed(4))
+    one, same = (augmented(raw, hands, settings, seed=3) for _ in range(2))
+    other = augmented(raw, hands, settings, seed=4)
     assert torch.equal(one.image, same.image) and not torch.equal(one.image, other.image)

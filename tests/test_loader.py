@@ -1,4 +1,4 @@
-"""Order of batches: seed and epoch decide it, ranks share it, nothing is lost."""
+"""Order and augmentation of batches: seed and epoch decide, ranks share, nothing is lost."""
 
 import numpy as np
 import pytest
@@ -7,9 +7,15 @@ from layout import write_layout
 from lightning.fabric.utilities.data import _set_sampler_epoch
 from test_prepare import settings
 
-from handdgcl.data.loader import EpochOrder, RankBatches, eval_batches, train_batches
+from handdgcl.config import Augment
+from handdgcl.data.augment import map_images
+from handdgcl.data.loader import Epoch, RankBatches, eval_batches, train_batches
 from handdgcl.data.prepare import prepare_split
 from handdgcl.data.store import Store
+
+
+STILL = Augment(rotation_deg=0, scale=0, flip=0)
+AUGMENT = Augment(rotation_deg=30, scale=0.1, flip=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -19,13 +25,17 @@ def store(tmp_path_factory, hands):
     return Store(root / "store")
 
 
+def batches_of(store, batch_size, *, seed=0, workers=0, settings=STILL):
+    return train_batches(store, batch_size=batch_size, seed=seed, settings=settings, workers=workers)
+
+
 def epoch_of(loader, epoch):
     loader.batch_sampler.sampler.set_epoch(epoch)
     return [batch.index.tolist() for batch in loader]
 
 
 def test_seed_and_epoch_decide_the_order(store):
-    loader = lambda seed, workers=0: train_batches(store, batch_size=3, seed=seed, workers=workers)
+    loader = lambda seed, workers=0: batches_of(store, 3, seed=seed, workers=workers)
     first = epoch_of(loader(0), 0)
     assert [len(batch) for batch in first] == [3, 3, 3]  # 10 samples: the last one waits for another epoch
     used = loader(0)
@@ -36,7 +46,7 @@ def test_seed_and_epoch_decide_the_order(store):
 
 def test_batches_hold_what_the_store_holds(store):
     for workers in (0, 1):
-        batch = next(iter(train_batches(store, batch_size=4, seed=3, workers=workers)))
+        batch = next(iter(batches_of(store, 4, seed=3, workers=workers)))
         expected = store.batch(batch.index)
         assert torch.equal(batch.image, expected.image) and torch.equal(batch.vertices, expected.vertices)
 
@@ -44,31 +54,48 @@ def test_batches_hold_what_the_store_holds(store):
 @pytest.mark.parametrize(("count", "batch_size", "world"), [(24, 3, 2), (24, 2, 3), (5, 4, 2), (2, 4, 2)])
 def test_ranks_share_each_sample_once(count, batch_size, world):
     ranks = [
-        list(RankBatches(EpochOrder(count, seed=0), batch_size=batch_size, rank=rank, world=world))
+        list(RankBatches(Epoch(count, seed=0), batch_size=batch_size, rank=rank, world=world))
         for rank in range(world)
     ]
-    assert len({tuple(map(len, batches)) for batches in ranks}) == 1  # or the processes wait for each other
-    seen = np.concatenate([index for batches in ranks for index in batches])
+    assert len({tuple(len(draw.index) for draw in batches) for batches in ranks}) == 1  # or the processes wait for each other
+    seen = np.concatenate([draw.index for batches in ranks for draw in batches])
     assert set(seen) == set(range(count))
     if count % world == 0:
         assert len(seen) == count
 
 
 def test_ranks_joined_are_a_single_process_batch():
-    joint = list(RankBatches(EpochOrder(24, seed=5), batch_size=6, rank=0, world=1))
-    ranks = [RankBatches(EpochOrder(24, seed=5), batch_size=3, rank=rank, world=2) for rank in (0, 1)]
-    assert [a + b for a, b in zip(*ranks, strict=True)] == joint
+    joint = list(RankBatches(Epoch(24, seed=5), batch_size=6, rank=0, world=1))
+    ranks = [RankBatches(Epoch(24, seed=5), batch_size=3, rank=rank, world=2) for rank in (0, 1)]
+    for whole, *shares in zip(joint, *ranks, strict=True):
+        assert sum((share.index for share in shares), []) == whole.index
+        assert np.array_equal(np.concatenate([share.numbers for share in shares]), whole.numbers)
+
+
+def test_seed_and_epoch_decide_the_augmentation(store):
+    def maps(seed, epoch, workers=0):
+        loader = batches_of(store, 3, seed=seed, workers=workers, settings=AUGMENT)
+        loader.batch_sampler.sampler.set_epoch(epoch)
+        return list(loader)
+
+    for one, same in zip(maps(0, 2), maps(0, 2, workers=2), strict=True):
+        assert all(torch.equal(value, getattr(same, name)) for name, value in vars(one).items())
+        expected = map_images(store.batch(one.index), one.rotation.numpy(), one.scale.numpy())
+        assert torch.equal(one.image, expected.image)
+    scales = [torch.cat([batch.scale for batch in maps(*at)]) for at in ((0, 2), (0, 3), (1, 2))]
+    assert len({tuple(scale.tolist()) for scale in scales}) == 3
+    assert all(len(scale.unique()) == len(scale) for scale in scales)
 
 
 def test_fewer_samples_than_processes_or_than_a_batch(store):
-    shares = [list(RankBatches(EpochOrder(1, seed=0), batch_size=8, rank=r, world=3)) for r in range(3)]
-    assert shares == [[[0]]] * 3
-    batches = epoch_of(train_batches(store, batch_size=64, seed=0, workers=0), 0)
+    shares = [list(RankBatches(Epoch(1, seed=0), batch_size=8, rank=r, world=3)) for r in range(3)]
+    assert [[draw.index for draw in share] for share in shares] == [[[0]]] * 3
+    batches = epoch_of(batches_of(store, 64), 0)
     assert len(batches) == 1 and sorted(batches[0]) == list(range(10))
 
 
 def test_lightning_sets_the_epoch(store):
-    loader = train_batches(store, batch_size=3, seed=0, workers=0)
+    loader = batches_of(store, 3)
     _set_sampler_epoch(loader, 7)
     assert [batch.index.tolist() for batch in loader] == epoch_of(loader, 7) != epoch_of(loader, 0)
 

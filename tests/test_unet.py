@@ -3,7 +3,7 @@ import torch
 from torch_geometric.nn import GraphUNet as PyGGraphUNet
 from torch_geometric.utils import dense_to_sparse
 
-from handdgcl.model.unet import GraphUNet, pool
+from handdgcl.model.unet import GraphUNet, pool, two_hops
 
 
 def random_graph(count, generator):
@@ -44,10 +44,24 @@ def test_batch_is_a_loop_of_singles_and_every_parameter_gets_a_gradient():
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.parameters())
 
 
-def test_pool_keeps_the_highest_scores_and_their_edges():
+def test_pool_keeps_the_highest_scores_among_nodes_that_are_there():
     x = torch.tensor([[[3.0], [1.0], [2.0], [-1.0]]])
-    adjacency = torch.arange(16.0).view(1, 4, 4)
-    kept, edges, nodes = pool(x, adjacency, torch.tensor([2.0]), 0.5)
-    assert nodes.tolist() == [[0, 2]]
-    assert torch.allclose(kept[0, :, 0], torch.tensor([3.0, 2.0]) * torch.tanh(torch.tensor([3.0, 2.0])))
-    assert edges[0].tolist() == [[0.0, 2.0], [8.0, 10.0]]
+    there = torch.tensor([[True, True, True, True]])
+    for count, expected in ((2, [True, False, True, False]), (1, [False, True, False, False])):
+        score, there = pool(x, there, torch.tensor([2.0 if count == 2 else -2.0]), count)
+        if count == 2:
+            assert there.tolist() == [expected]
+            there = torch.tensor([[True, True, True, False]])
+    assert there.tolist() == [expected]  # -1 would project farther, and is gone
+    assert torch.allclose(score, torch.tanh(-x[..., 0]))
+
+
+def test_two_hops_are_those_of_the_nodes_that_stay():
+    generator = torch.Generator().manual_seed(4)
+    adjacency = random_graph(12, generator)
+    there = torch.rand(3, 12, generator=generator) < 0.6
+    looped = adjacency + torch.eye(12)
+    for edges, nodes in zip(two_hops(adjacency, there), there, strict=True):
+        squared = (looped @ looped).fill_diagonal_(0)
+        assert torch.equal(edges[nodes][:, nodes], squared[nodes][:, nodes])
+        assert not edges[~nodes].any() and not edges[:, ~nodes].any()

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from itertools import chain, repeat
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import simplejpeg
 import torch
@@ -13,7 +14,7 @@ from handdgcl.bench.bench import CPU, Bench, moved, one_thread
 from handdgcl.bench.measure import Figure, alternate, speed
 from handdgcl.bench.steps import FULL, TrainingStep, training_step
 from handdgcl.config import Config
-from handdgcl.data.augment import augment
+from handdgcl.data.augment import DRAWS, Augmented, Draw
 from handdgcl.data.loader import loader_workers, open_store, train_batches
 from handdgcl.data.store import Store, part_name
 from handdgcl.rows import get_row
@@ -31,15 +32,16 @@ def data(bench: Bench) -> Iterator[Figure]:
     jpegs = stored_jpegs(bench.stores[0], SAMPLES)
     rows = range(len(jpegs))
     batches = [rows[start : start + BATCH] for start in rows[::BATCH]]
+    numbers = np.random.default_rng(0).random((BATCH, DRAWS), np.float32)
+    augmented = Augmented(store, bench.large.augment)
 
     def load() -> None:
         for batch in batches:
             store.batch(batch)
 
     def load_and_augment() -> None:
-        random = torch.Generator().manual_seed(0)
         for batch in batches:
-            augment(store.batch(batch), bench.hands, bench.large.augment, random)
+            augmented.__getitems__(Draw(batch, numbers[: len(batch)]))
 
     def decode() -> None:
         for jpeg in jpegs:
@@ -72,7 +74,9 @@ def waiting(bench: Bench) -> Iterator[Figure]:
 def _wait(bench: Bench, config: Config, store: Store, images: int, workers: int, steps: int) -> Figure:
     """Wait and work by turns, as training does."""
     step = training_step(bench, FULL, config, images)
-    loader = train_batches(store, batch_size=images, seed=0, workers=workers)
+    loader = train_batches(
+        store, batch_size=images, seed=0, settings=config.augment, workers=workers
+    )
     batches = chain.from_iterable(repeat(loader))
     shares = []
     for count in [LEAD, *[steps] * bench.turns(5)]:

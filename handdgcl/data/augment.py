@@ -1,101 +1,161 @@
-"""Training augmentation on images and geometry together (IntagHand, Li et al. 2022): turn, scale, flip."""
+"""Training augmentation on images and geometry together (IntagHand, Li et al. 2022): turn, scale, flip.
 
+Images are mapped where they are decoded, in the loader's processes, before they become floats; the
+geometry follows on the batch's device.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample
+from torch.utils.data import Dataset
 
 from handdgcl.config import Augment
 from handdgcl.data.batch import HandBatch, RawBatch, finish
+from handdgcl.data.store import Store
 from handdgcl.hands import Hands
 from handdgcl.hands.topology import MIRROR_POINT, ROOT_JOINT
 
+DRAWS = 3  # random numbers that a sample takes: turn, scale, flip
 
-def draw_maps(count: int, settings: Augment, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+
+class Draw(NamedTuple):
+    """Which samples, and their random numbers.
+
+    Attributes:
+        index: B positions in the store.
+        numbers: `[B, DRAWS]` float32, uniform in [0, 1).
+    """
+
+    index: list[int]
+    numbers: np.ndarray
+
+
+@dataclass
+class MappedBatch(RawBatch):
+    """Samples whose images are mapped already and whose geometry is not.
+
+    Attributes:
+        rotation: `[B, 2, 2]` R, of the image plane; determinant -1 = a mirror image.
+        scale: `[B]` s.
+    """
+
+    rotation: Tensor
+    scale: Tensor
+
+
+class Augmented(Dataset):
+    """A store as training sees it: a random turn, scale and flip of each sample.
+
+    Args:
+        store: the samples.
+        settings: ranges; all zero leaves the samples as they are.
+    """
+
+    def __init__(self, store: Store, settings: Augment):
+        self.store, self.settings = store, settings
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    def __getitems__(self, draw: Draw) -> MappedBatch:
+        """What a DataLoader asks for."""
+        return map_images(self.store.batch(draw.index), *draw_maps(draw.numbers, self.settings))
+
+
+def draw_maps(numbers: np.ndarray, settings: Augment) -> tuple[np.ndarray, np.ndarray]:
     """Random maps of the image plane about the crop's centre.
 
     Args:
-        count: B.
+        numbers: `[B, DRAWS]`, uniform in [0, 1).
         settings: ranges.
-        generator: on the CPU; it advances by the same amount whatever the settings.
 
     Returns:
         rotation `[B, 2, 2]` by an angle uniform in ± `rotation_deg`, followed by a mirror image (x → -x)
-        with probability `flip`; and scale `[B]`, uniform in 1 ± `scale`.
+        with probability `flip`; and scale `[B]`, uniform in 1 ± `scale`. Both float32.
     """
-    turn, grow, flip = torch.rand(3, count, generator=generator)
-    angle = (2 * turn - 1) * torch.deg2rad(torch.tensor(settings.rotation_deg))
-    mirror = 1 - 2 * (flip < settings.flip).float()
-    cos, sin = angle.cos(), angle.sin()
-    rows = [torch.stack([mirror * cos, -mirror * sin], -1), torch.stack([sin, cos], -1)]
-    return torch.stack(rows, 1), 1 + (2 * grow - 1) * settings.scale
+    turn, grow, flip = numbers.T
+    angle = (2 * turn - 1) * np.float32(np.deg2rad(settings.rotation_deg))
+    mirror = np.where(flip < settings.flip, np.float32(-1), np.float32(1))
+    cos, sin = np.cos(angle), np.sin(angle)
+    rotation = np.stack([np.stack([mirror * cos, -mirror * sin], -1), np.stack([sin, cos], -1)], 1)
+    return rotation, 1 + (2 * grow - 1) * np.float32(settings.scale)
 
 
-def augment(raw: RawBatch, hands: Hands, settings: Augment, generator: torch.Generator) -> HandBatch:
-    """A random turn, scale and flip of each sample, on the batch's device.
-
-    Args:
-        raw: what the store holds.
-        hands: for the joints.
-        settings: ranges; all zero leaves the samples as `finish` makes them.
-        generator: a CPU generator, the only source of randomness.
-
-    Returns:
-        See `apply_maps`.
-    """
-    rotation, scale = draw_maps(len(raw.image), settings, generator)
-    device = raw.image.device
-    return apply_maps(raw, hands, rotation.to(device), scale.to(device))
-
-
-def apply_maps(raw: RawBatch, hands: Hands, rotation: Tensor, scale: Tensor) -> HandBatch:
-    """Map each sample's image and geometry.
-
-    The image and the 2D joints follow p' = c + s R (p - c), with c the crop's centre. In space the pair
-    turns by R about the line through its centre (mean of both hands' root joints) parallel to the optical
-    axis; this is IntagHand's approximation: exact up to a translation when the pair is on the optical
-    axis, close to it otherwise. The scale changes the image only. A mirror image negates x and swaps the
-    hands; it is exact.
+def map_images(raw: RawBatch, rotation: np.ndarray, scale: np.ndarray) -> MappedBatch:
+    """Map the images alone: p' = c + s R (p - c), with c the crop's centre.
 
     Args:
         raw: B samples.
-        hands: for the joints.
         rotation: `[B, 2, 2]`; determinant -1 = a mirror image.
         scale: `[B]`.
 
     Returns:
-        The mapped batch; black where the image ends.
+        The samples with images interpolated linearly, black where they end.
     """
-    plain = finish(raw, hands)
-    flipped = torch.linalg.det(rotation) < 0
     linear = rotation * scale[:, None, None]
-    centre = raw.image.shape[-1] / 2
-    vertices = _swap(_turn(plain.vertices, plain.joints, rotation, flipped), flipped)
+    size = raw.image.shape[-1]
+    centre = np.full(2, (size - 1) / 2)  # OpenCV's pixel centres are integers
+    affine = np.concatenate([linear, (centre - linear @ centre)[..., None]], -1)
+    images = raw.image.permute(0, 2, 3, 1).numpy()
+    mapped = torch.empty(images.shape, dtype=torch.uint8)
+    for image, matrix, out in zip(images, affine, mapped.numpy(), strict=True):
+        cv2.warpAffine(image, matrix, (size, size), dst=out, flags=cv2.INTER_LINEAR, borderValue=(0, 0, 0))
+    return MappedBatch(
+        image=mapped.permute(0, 3, 1, 2),
+        vertices=raw.vertices,
+        intrinsics=raw.intrinsics,
+        index=raw.index,
+        rotation=torch.from_numpy(rotation),
+        scale=torch.from_numpy(scale),
+    )
+
+
+def map_geometry(mapped: MappedBatch, hands: Hands) -> HandBatch:
+    """Let the geometry follow the images, on the batch's device.
+
+    The 2D joints follow the image's own map. In space the pair turns by R about the line through its
+    centre (mean of both hands' root joints) parallel to the optical axis; this is IntagHand's
+    approximation: exact up to a translation when the pair is on the optical axis, close to it otherwise.
+    The scale changes the image only. A mirror image negates x and swaps the hands; it is exact.
+
+    Args:
+        mapped: B samples.
+        hands: for the joints.
+
+    Returns:
+        The batch, mapped as a whole.
+    """
+    plain = finish(mapped, hands)
+    flipped = torch.linalg.det(mapped.rotation) < 0
+    linear = mapped.rotation * mapped.scale[:, None, None]
+    centre = mapped.image.shape[-1] / 2
+    vertices = _swap(_turn(plain.vertices, plain.joints, mapped.rotation, flipped), flipped)
     joints_2d = (plain.joints_2d - centre) @ linear.transpose(1, 2)[:, None] + centre
     return HandBatch(
-        image=_warp(plain.image, linear),
+        image=plain.image,
         vertices=vertices,
         joints=hands.joints(vertices),
         joints_2d=_swap(joints_2d, flipped),
-        index=raw.index,
+        index=mapped.index,
     )
 
 
 def _turn(vertices: Tensor, joints: Tensor, rotation: Tensor, flipped: Tensor) -> Tensor:
     """The pair turned in its place, at its depth; a mirror image stands at the mirrored place."""
-    centre = joints[:, :, ROOT_JOINT].mean(1)[:, None, None, :2]  # [B,1,1,2]
-    mirror = centre.new_tensor(MIRROR_POINT[:2].tolist())
-    place = torch.where(flipped[:, None, None, None], centre * mirror, centre)
-    xy = (vertices[..., :2] - centre) @ rotation.transpose(1, 2)[:, None] + place
-    return torch.cat([xy, vertices[..., 2:]], -1)
+    centre = joints[:, :, ROOT_JOINT].mean(1)  # [B,3]
+    mirror = centre.new_tensor(MIRROR_POINT.tolist())
+    place = torch.where(flipped[:, None], centre * mirror, centre)
+    turn = torch.eye(3, device=rotation.device).repeat(len(rotation), 1, 1)  # about the optical axis
+    turn[:, :2, :2] = rotation
+    # In this order: centre and place are metres away from the camera, the hand is a tenth of one.
+    points = (vertices.flatten(1, 2) - centre[:, None]) @ turn.transpose(1, 2) + place[:, None]
+    return points.view_as(vertices)
 
 
 def _swap(points: Tensor, flipped: Tensor) -> Tensor:
     """Exchange the hands, axis 1, of the flipped samples."""
     return torch.where(flipped[:, None, None, None], points.flip(1), points)
-
-
-def _warp(image: Tensor, linear: Tensor) -> Tensor:
-    """p' = c + M (p - c) for images `[B, 3, S, S]`, bilinear."""
-    theta = torch.cat([torch.linalg.inv(linear), linear.new_zeros(len(linear), 2, 1)], -1)
-    grid = affine_grid(theta, list(image.shape), align_corners=False)
-    return grid_sample(image, grid, padding_mode="zeros", align_corners=False)

@@ -6,14 +6,18 @@ from pathlib import Path
 import numpy as np
 from torch.utils.data import DataLoader, Sampler
 
+from handdgcl.config import Augment
+from handdgcl.data.augment import DRAWS, Augmented, Draw
 from handdgcl.data.batch import RawBatch
 from handdgcl.data.store import Store
 
 DECODED_LIMIT = 2 * 2**30  # bytes of decoded images that may stay in memory
+# Independent random streams of an epoch.
+ORDER_STREAM, AUGMENT_STREAM = 0, 1
 
 
-class EpochOrder(Sampler[int]):
-    """A permutation of the samples that depends on seed and epoch alone."""
+class Epoch(Sampler[int]):
+    """A permutation of the samples, and random numbers for each, that depend on seed and epoch alone."""
 
     def __init__(self, count: int, *, seed: int):
         self.count, self.seed, self.epoch = count, seed, 0
@@ -22,14 +26,18 @@ class EpochOrder(Sampler[int]):
         return self.count
 
     def __iter__(self) -> Iterator[int]:
-        return iter(np.random.default_rng([self.seed, self.epoch]).permutation(self.count).tolist())
+        return iter(self.random(ORDER_STREAM).permutation(self.count).tolist())
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch; Lightning calls this at the start of each."""
         self.epoch = epoch
 
+    def random(self, stream: int) -> np.random.Generator:
+        """The generator of this epoch and stream."""
+        return np.random.default_rng([self.seed, self.epoch, stream])
 
-class RankBatches(Sampler[list[int]]):
+
+class RankBatches(Sampler[Draw]):
     """One process's share of each joint batch of `world * batch_size` samples.
 
     The shares of one step, joined in the order of ranks, are the batch that a single process with the
@@ -37,41 +45,50 @@ class RankBatches(Sampler[list[int]]):
     shared out evenly, and repeated where there are fewer samples than processes.
     """
 
-    def __init__(self, sampler: EpochOrder, *, batch_size: int, rank: int, world: int):
+    def __init__(self, sampler: Epoch, *, batch_size: int, rank: int, world: int):
         self.sampler, self.batch_size, self.rank, self.world = sampler, batch_size, rank, world
 
     def __len__(self) -> int:
         return max(1, len(self.sampler) // (self.batch_size * self.world))
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[Draw]:
         order = np.array(list(self.sampler))
+        numbers = self.sampler.random(AUGMENT_STREAM).random((len(order), DRAWS), np.float32)
         joint = self.batch_size * self.world
         if len(order) < joint:
             order = np.resize(order, -(-len(order) // self.world) * self.world)
             joint = len(order)
         for step in range(len(self)):
-            batch = order[step * joint : (step + 1) * joint]
-            yield batch.reshape(self.world, -1)[self.rank].tolist()
+            batch = order[step * joint : (step + 1) * joint].reshape(self.world, -1)[self.rank]
+            yield Draw(batch.tolist(), numbers[batch])
 
 
 def train_batches(
-    store: Store, *, batch_size: int, seed: int, workers: int, rank: int = 0, world: int = 1
+    store: Store,
+    *,
+    batch_size: int,
+    seed: int,
+    settings: Augment,
+    workers: int,
+    rank: int = 0,
+    world: int = 1,
 ) -> DataLoader:
-    """Shuffled batches; `loader.batch_sampler.sampler.set_epoch(epoch)` chooses the order.
+    """Shuffled, augmented batches; `loader.batch_sampler.sampler.set_epoch(epoch)` chooses the epoch.
 
     Args:
         store: the samples.
         batch_size: of one process.
-        seed: of the order.
+        seed: of the order and the augmentation.
+        settings: of the augmentation.
         workers: processes that load; 0 = this one. They change nothing but speed.
         rank, world: this process among those that train together.
 
     Returns:
-        A loader of `RawBatch`.
+        A loader of `MappedBatch`.
     """
-    batches = RankBatches(EpochOrder(len(store), seed=seed), batch_size=batch_size, rank=rank, world=world)
+    batches = RankBatches(Epoch(len(store), seed=seed), batch_size=batch_size, rank=rank, world=world)
     return DataLoader(
-        store,
+        Augmented(store, settings),
         batch_sampler=batches,
         collate_fn=_as_it_is,
         num_workers=workers,

@@ -109,7 +109,7 @@ class Store:
         )
         self._decoded = None
         if decoded:
-            self._decoded = self.images(np.arange(len(self)))
+            self._decoded = self.images(np.arange(len(self))).permute(0, 2, 3, 1).numpy()
 
     @property
     def decoded(self) -> bool:
@@ -147,19 +147,18 @@ class Store:
         return self._intrinsics[torch.as_tensor(np.asarray(indices, dtype=np.int64))]
 
     def images(self, indices: Indices) -> Tensor:
-        """`[B, 3, S, S]` uint8, RGB."""
+        """`[B, 3, S, S]` uint8, RGB, channels last in memory."""
         if self._decoded is not None:
-            return self._decoded[torch.as_tensor(np.asarray(indices, dtype=np.int64))]
-        out = torch.empty(len(indices), 3, self.size, self.size, dtype=torch.uint8)
+            return torch.from_numpy(self._decoded[np.asarray(indices, dtype=np.int64)]).permute(0, 3, 1, 2)
+        out = np.empty((len(indices), self.size, self.size, 3), np.uint8)
         for k, (part, row) in enumerate(self._locate(indices)):
             jpeg = memoryview(self._parts[part]["jpeg"][row].as_buffer()).cast("B")
             try:
-                image = simplejpeg.decode_jpeg(jpeg, "RGB")
+                simplejpeg.decode_jpeg(jpeg, "RGB", buffer=out[k])
             except ValueError as error:
                 path = self.folder / part_name(part)
                 raise InputError(f"{path}: image of row {row}: {error}; {_PREPARE}") from error
-            out[k] = torch.from_numpy(image).permute(2, 0, 1)
-        return out
+        return torch.from_numpy(out).permute(0, 3, 1, 2)
 
     @cached_property
     def table(self) -> pd.DataFrame:

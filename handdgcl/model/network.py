@@ -54,7 +54,7 @@ class Output:
 
 
 class HandLinear(nn.Module):
-    """A linear layer for each hand: `[B, H, F_in]` → `[B, H, F_out]`."""
+    """A linear layer for each hand: `[H, B, F_in]` → `[H, B, F_out]`, hands first."""
 
     def __init__(self, features_in: int, features_out: int):
         super().__init__()
@@ -63,8 +63,8 @@ class HandLinear(nn.Module):
         self.bias = nn.Parameter(torch.empty(len(HANDS), 1, features_out).uniform_(-bound, bound))
 
     def forward(self, x: Tensor) -> Tensor:
-        """x `[B, H, F_in]` → `[B, H, F_out]`."""
-        return torch.baddbmm(self.bias, x.transpose(0, 1), self.weight).transpose(0, 1)
+        """x `[H, B, F_in]` → `[H, B, F_out]`."""
+        return torch.baddbmm(self.bias, x, self.weight)
 
 
 class GraphSide(nn.Module):
@@ -86,8 +86,9 @@ class GraphSide(nn.Module):
 
     def graph(self, feature: Tensor) -> Tensor:
         """G: per-hand MLP plus the nodes' positional embedding, normalised; `[B, C]` → `[B, H, N, F]`."""
-        x = self.mlp(feature[:, None].expand(-1, len(HANDS), -1))
-        return normalise(x.unflatten(-1, self.position.shape) + self.position.to(x.dtype))
+        x = self.mlp(feature.expand(len(HANDS), -1, -1))
+        x = x.unflatten(-1, self.position.shape) + self.position.to(x.dtype)
+        return normalise(x).transpose(0, 1)
 
     def gcn(self, graph: Tensor, basis: Tensor | None = None) -> Tensor:
         """G_k = GCN(G), eq. 2; `[B, H, N, F]` → `[B, H, N, F_k]`, on the hand's graph or a disturbed one."""

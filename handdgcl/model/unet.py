@@ -1,11 +1,12 @@
 """Graph U-Net (Gao & Ji, ICML 2019), dense and batched: F_gen of eq. 1.
 
-All hand graphs have the same number of nodes and keep the same number of them, so a batch is one
-dense tensor and needs no sparse matrices. Layers, parameters and their names are those of PyG's
+All hand graphs have the same number of nodes, so a batch is one dense tensor and needs no sparse
+matrices; nodes that pooling drops stay in it, cut off from the others. Layers, parameters and their names are those of PyG's
 `GraphUNet` (with `sum_res=True`), which is the oracle of the test.
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,16 +20,27 @@ class GCNConv(nn.Module):
         self.lin = nn.Linear(features_in, features_out, bias=False)
         self.bias = nn.Parameter(torch.zeros(features_out))
 
-    def forward(self, x: Tensor, propagation: Tensor) -> Tensor:
-        """x `[B, N, F_in]`, `propagation` of the graph `[..., N, N]` → `[B, N, F_out]`."""
-        return propagation @ self.lin(x) + self.bias
+    def forward(self, x: Tensor, graph: "Links") -> Tensor:
+        """x `[B, N, F_in]` → `[B, N, F_out]`."""
+        x = self.lin(x) * graph.scale
+        return (graph.adjacency @ x + 2 * x) * graph.scale + self.bias
 
 
-def propagation(adjacency: Tensor) -> Tensor:
-    """D^-1/2 (A + 2 I) D^-1/2 of graphs `[..., N, N]`."""
-    looped = adjacency + 2 * torch.eye(adjacency.shape[-1], device=adjacency.device)
-    scale = looped.sum(-1).rsqrt()
-    return scale[..., :, None] * looped * scale[..., None, :]
+class Links(NamedTuple):
+    """One level's graphs as a convolution D^-1/2 (A + 2 I) D^-1/2 needs them.
+
+    Attributes:
+        adjacency: A, `[..., N, N]`, no self loops.
+        scale: `[..., N, 1]`, D^-1/2 of A + 2 I.
+    """
+
+    adjacency: Tensor
+    scale: Tensor
+
+
+def links(adjacency: Tensor) -> Links:
+    """Of `[..., N, N]`, no self loops."""
+    return Links(adjacency, (adjacency.sum(-1, keepdim=True) + 2).rsqrt())
 
 
 class GraphUNet(nn.Module):
@@ -60,8 +72,7 @@ class GraphUNet(nn.Module):
         x = skips[-1]
         for level, conv in enumerate(self.up_convs):
             finer = len(kept) - 1 - level
-            x = skips[finer] + _unpool(x, kept[finer], skips[finer].shape[1])
-            x = conv(x, graphs[finer])
+            x = conv(skips[finer] + x * kept[finer][..., None], graphs[finer])
             x = torch.relu(x) if finer > 0 else x
         return x
 
@@ -69,50 +80,53 @@ class GraphUNet(nn.Module):
         """The way down; x `[B, N, F]`, adjacency `[N, N]`.
 
         Returns:
-            per level features `[B, K, hidden]` and `propagation` `[..., K, K]`; per pooling the kept
-            nodes `[B, K]`, numbered as in the level above.
+            per level features `[B, N, hidden]`, meaningless at nodes that are gone, and `Links`;
+            per pooling `[B, N]`, whether a node is still there.
         """
-        graphs, kept = [propagation(adjacency)], []
+        graphs, kept = [links(adjacency)], []
         x = torch.relu(self.down_convs[0](x, graphs[0]))
         skips = [x]
+        count, there = x.shape[1], x.new_ones(x.shape[:2], dtype=torch.bool)
         for weight, share, conv in zip(self.pools, self.keep, self.down_convs[1:], strict=True):
-            x, adjacency, nodes = pool(x, _two_hops(adjacency), weight, share)
-            graphs.append(propagation(adjacency))
-            x = torch.relu(conv(x, graphs[-1]))
+            count = math.ceil(share * count)
+            score, there = pool(x, there, weight, count)
+            graphs.append(links(two_hops(graphs[-1].adjacency, there)))
+            x = torch.relu(conv(x * score[..., None], graphs[-1]))
             skips.append(x)
-            kept.append(nodes)
+            kept.append(there)
         return skips, graphs, kept
 
 
-def pool(x: Tensor, adjacency: Tensor, weight: Tensor, share: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Top-k pooling: keep the nodes that project farthest on a learned direction, gated by it.
+def pool(x: Tensor, there: Tensor, weight: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Top-k pooling: keep the nodes that project farthest on a learned direction.
 
     Args:
         x: `[B, N, F]`.
-        adjacency: `[N, N]` of all graphs or `[B, N, N]`.
+        there: `[B, N]`, nodes that are still there.
         weight: `[F]`, the direction.
-        share: share of the nodes that stay, rounded up.
+        count: nodes that stay.
 
     Returns:
-        x `[B, K, F]`, adjacency `[B, K, K]` and the kept nodes `[B, K]`.
+        `[B, N]` the gate of each node, and whether it stays.
     """
-    count = math.ceil(share * x.shape[1])
-    score = torch.tanh((x * weight).sum(-1) / weight.norm())  # [B,N]
-    score, nodes = score.topk(count, dim=1)
-    x = x.gather(1, nodes[..., None].expand(-1, -1, x.shape[2])) * score[..., None]
-    batch = torch.arange(len(x), device=x.device)[:, None, None]
-    adjacency = adjacency.expand(len(x), -1, -1)[batch, nodes[:, :, None], nodes[:, None, :]]
-    return x, adjacency, nodes
+    score = torch.tanh(x @ (weight / weight.norm()))
+    nodes = score.detach().masked_fill(~there, -torch.inf).topk(count, dim=1, sorted=False).indices
+    return score, torch.zeros_like(there).scatter_(1, nodes, True)
 
 
-def _two_hops(adjacency: Tensor) -> Tensor:
-    """(A + I)^2 without its diagonal, so that pooling does not tear the graph apart."""
-    looped = adjacency + torch.eye(adjacency.shape[-1], device=adjacency.device)
-    squared = looped @ looped
-    return squared - torch.diag_embed(squared.diagonal(dim1=-2, dim2=-1))
+@torch.no_grad()
+def two_hops(adjacency: Tensor, there: Tensor) -> Tensor:
+    """(A + I)^2 without its diagonal, so that pooling does not tear the graph apart, among nodes that stay.
 
+    Args:
+        adjacency: `[N, N]` of all graphs or `[B, N, N]`, no self loops.
+        there: `[B, N]`, nodes that stay.
 
-def _unpool(x: Tensor, nodes: Tensor, count: int) -> Tensor:
-    """Put `[B, K, F]` back at its nodes `[B, K]` among `count`; zero elsewhere."""
-    out = x.new_zeros(x.shape[0], count, x.shape[2])
-    return out.scatter(1, nodes[..., None].expand_as(x), x)
+    Returns:
+        `[B, N, N]`, zero wherever a node is gone.
+    """
+    there = there.to(adjacency.dtype)[..., None]
+    squared = adjacency @ adjacency + 2 * adjacency  # and I, which lies on the diagonal
+    squared = squared * (there @ there.mT)
+    squared.diagonal(dim1=1, dim2=2).zero_()
+    return squared

@@ -8,7 +8,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from handdgcl.config import Config
-from handdgcl.data.augment import augment
+from handdgcl.data.augment import MappedBatch, map_geometry
 from handdgcl.data.batch import RawBatch, finish
 from handdgcl.hands import Hands
 from handdgcl.hands.topology import HANDS, JOINT_COUNT
@@ -28,8 +28,6 @@ from handdgcl.model.metrics import Points, concatenate, position_errors
 from handdgcl.model.network import HandDGCL, HandLinear, Output
 from handdgcl.rows import Row
 
-# Independent random streams of a step; a row that draws more in one leaves the others alone.
-AUGMENT_STREAM, DISTURB_STREAM = 0, 1
 MONITORED = 512  # validation images whose features are looked at
 
 
@@ -76,7 +74,9 @@ class Contrastive(nn.Module):
         disturbed, adjacency = self.disturbance(output.graph, side.adjacency, generator)
         basis = side.basis if adjacency is side.adjacency else chebyshev_basis(adjacency, len(side.basis))
         positive = side.gcn(disturbed, basis)
-        joints = self.pose(disturbed.flatten(2)) if self.pose is not None else None  # J_k, eq. 4
+        joints = None
+        if self.pose is not None:  # J_k, eq. 4
+            joints = self.pose(disturbed.flatten(2).transpose(0, 1)).transpose(0, 1)
         keys = self.keys(feature.detach())
         with exact(feature.device):
             query, pose = embed(output.graph_k), embed_pose(target.joints)
@@ -116,15 +116,15 @@ class TrainingModule(LightningModule):
         self._errors: list[dict[str, Tensor]] = []
         self._seen: list[tuple[Tensor, Tensor]] = []
 
-    def random(self, stream: int) -> torch.Generator:
-        """The generator of this step and stream; a resumed run draws what an uninterrupted one would."""
-        numbers = (self.seed, self.global_step, self.global_rank, stream)
+    def random(self) -> torch.Generator:
+        """The disturbance's generator in this step; a resumed run draws what an uninterrupted one would."""
+        numbers = (self.seed, self.global_step, self.global_rank)
         return torch.Generator().manual_seed(hash(numbers) & (2**63 - 1))
 
-    def training_step(self, raw: RawBatch, batch_idx: int) -> Tensor:
+    def training_step(self, mapped: MappedBatch, batch_idx: int) -> Tensor:
         """The weighted loss of eq. 7."""
         with exact(self.device):
-            batch = augment(raw, self.hands, self.config.augment, self.random(AUGMENT_STREAM))
+            batch = map_geometry(mapped, self.hands)
             target = target_of(batch)
         feature = self.network.encoder(batch.image)
         output = self.network.decode(feature, batch.image.shape[-1])
@@ -137,7 +137,7 @@ class TrainingModule(LightningModule):
                 feature=feature,
                 target=target,
                 index=batch.index,
-                generator=self.random(DISTURB_STREAM),
+                generator=self.random(),
             )
             terms |= extra
         loss = total(terms, self.config.loss)
@@ -145,7 +145,7 @@ class TrainingModule(LightningModule):
             self._sums.setdefault(name, torch.zeros((), device=loss.device)).add_(value.detach())
         return loss
 
-    def on_train_batch_end(self, outputs: object, batch: RawBatch, batch_idx: int) -> None:
+    def on_train_batch_end(self, outputs: object, batch: MappedBatch, batch_idx: int) -> None:
         """After the step: the keys follow, and this batch becomes negatives of the next ones."""
         if self.contrastive is None:
             return

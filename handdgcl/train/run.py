@@ -47,6 +47,7 @@ class StoreData(LightningDataModule):
             self.train,
             batch_size=self.config.train.batch_size,
             seed=self.seed,
+            settings=self.config.augment,
             workers=loader_workers(self.train, self.config.data.workers),
             rank=self.trainer.global_rank,
             world=self.trainer.world_size,
