@@ -100,9 +100,7 @@ class Contrast(_Section):
     queue: Count  # Q
     momentum: Share
     similarity: Similarity  # cosine about the batch's mean, plain cosine, or the product as printed
-    positive: Literal[
-        "both", "stop", "predictor"
-    ]  # gradient through G^_k, none, none and SimSiam's predictor
+    positive: Literal["both", "stop", "predictor"]  # gradient through both branches, or as in SimSiam
 
 
 class Loss(_Section):
