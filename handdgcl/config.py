@@ -16,6 +16,7 @@ Count = Annotated[int, Meta(ge=1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[float, Meta(gt=0)]
 Weight = Annotated[float, Meta(ge=0)]
+Similarity = Literal["centred", "cosine", "dot"]
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -98,6 +99,8 @@ class Contrast(_Section):
     tau: Positive
     queue: Count  # Q
     momentum: Share
+    similarity: Similarity  # cosine about the batch's mean, plain cosine, or the product as printed
+    positive: Literal["both", "stop", "predictor"]  # gradient through both branches, or as in SimSiam
 
 
 class Loss(_Section):
@@ -110,6 +113,7 @@ class Loss(_Section):
     consistent: Weight  # lambda 5
     transition: Weight  # lambda 6
     contrast: Weight  # lambda 7
+    cross: float  # of L_cross beside L_self in lambda 7's bracket; -1: eq. 11 as printed
 
 
 class Train(_Section):
@@ -117,6 +121,7 @@ class Train(_Section):
 
     epochs: Count
     batch_size: Count  # of one process
+    images: Count | None  # training images used, evenly spaced over the store; null: all
     lr: Positive
     schedule: Literal["plateau", "one-cycle"]  # plateau: the paper's
     precision: Literal["32-true", "bf16-mixed"]

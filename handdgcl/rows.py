@@ -66,4 +66,6 @@ def parameters(row: Row) -> tuple[str, ...]:
         keys += ["contrast", "loss.contrast", *(f"disturb.{name}" for name in names)]
     if row.consistent:
         keys.append("loss.consistent")
+    if row.cross:
+        keys.append("loss.cross")
     return tuple(sorted(keys))

@@ -78,6 +78,32 @@ def test_what_all_images_share_takes_no_part_in_the_contrast():
     assert value > -0.1  # chance is -log 16 = -2.8
 
 
+@pytest.mark.parametrize("of", ["features", "poses"])
+def test_products_are_those_of_the_formulas(of, hands):
+    generator = torch.Generator().manual_seed(0)
+    graph_k = 1 + torch.randn(5, 2, 3, 4, generator=generator)
+    joints = hands.joints(hands.template[None]) + 0.01 * torch.randn(5, 2, 21, 3, generator=generator)
+    scale = np.linalg.norm((joints[:, :, 9] - joints[:, :, 0]).numpy(), axis=-1)[..., None, None]
+    pose = (joints - joints[:, :, [9]]).numpy() / scale
+    given, found = (graph_k, embed) if of == "features" else (joints, embed_pose)
+    x = (graph_k.numpy() if of == "features" else pose).reshape(5, -1)
+    cosine = lambda x: x @ x.T / np.outer(*[np.linalg.norm(x, axis=1)] * 2)
+    expected = {"dot": x @ x.T, "cosine": cosine(x), "centred": cosine(x - x.mean(0))}
+    for kind, products in expected.items():
+        assert np.allclose(found(given, kind) @ found(given, kind).T, products, rtol=1e-3, atol=1e-4), kind
+    assert torch.equal(found(given), found(given, "centred"))
+
+
+def test_a_cosine_is_mapped_to_a_share_and_a_bare_product_is_not():
+    assert similarity(torch.tensor([-1.0, 1.0]), "cosine").tolist() == [0, 1]
+    assert similarity(torch.tensor([-7.0, 9.0]), "dot").tolist() == [-7, 9]
+    S_p, S_g = torch.randn(2, 5, 8, generator=torch.Generator().manual_seed(0))
+    held = torch.ones(8, dtype=torch.bool)
+    expected = (S_p - S_g).square().mean().sqrt().item()
+    assert cross_contrast(S_p, S_g, held, "dot").item() == pytest.approx(expected, rel=1e-5)
+    assert cross_contrast(S_p, S_g, held, "cosine").item() == pytest.approx(expected / 2, rel=1e-5)
+
+
 def test_a_batch_of_one_has_nothing_to_contrast_and_a_finite_gradient():
     graph_k = torch.ones(1, 2, 3, 4, requires_grad=True)
     embed(graph_k).sum().backward()

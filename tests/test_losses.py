@@ -1,3 +1,4 @@
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -9,7 +10,14 @@ from handdgcl.model.losses import bone_lengths, consistent, reconstruction_terms
 from handdgcl.model.network import Output
 
 WEIGHTS = Loss(
-    joints_3d=10, vertices_3d=10, joints_2d=1e-3, length=1e-3, consistent=1, transition=1, contrast=1e-2
+    joints_3d=10,
+    vertices_3d=10,
+    joints_2d=1e-3,
+    length=1e-3,
+    consistent=1,
+    transition=1,
+    contrast=1e-2,
+    cross=1,
 )
 
 
@@ -119,3 +127,12 @@ def test_total_weighs_the_terms_and_lowers_both_contrasts():
     assert total(terms, WEIGHTS).item() == pytest.approx(plain, rel=1e-6)
     contrast = {"self": torch.tensor(-3.0), "cross": torch.tensor(0.5)}
     assert total(terms | contrast, WEIGHTS).item() == pytest.approx(plain + 1e-2 * (0.5 + 3), rel=1e-6)
+
+
+def test_the_weight_of_cross_stands_in_the_bracket_and_minus_one_is_equation_11_as_printed():
+    terms = {"self": torch.tensor(-3.0), "cross": torch.tensor(0.5)}
+    weighed = lambda cross: total(terms, msgspec.structs.replace(WEIGHTS, cross=cross)).item()
+    lambda_7 = WEIGHTS.contrast
+    assert weighed(-1.0) == pytest.approx(-lambda_7 * (0.5 - 3.0))  # -λ7 (L_cross + L_self)
+    assert weighed(100.0) == pytest.approx(lambda_7 * (100 * 0.5 + 3.0))
+    assert weighed(0.0) == pytest.approx(lambda_7 * 3.0)

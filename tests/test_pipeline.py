@@ -82,9 +82,10 @@ def test_each_row_and_seed_has_a_stage_with_its_own_parameters(stages):
 def test_a_weight_concerns_the_rows_that_use_it():
     users = {
         key: {name for name, row in ROWS.items() if key in parameters(row)}
-        for key in ("loss.contrast", "loss.consistent", "loss.joints_3d", "disturb.edge")
+        for key in ("loss.contrast", "loss.consistent", "loss.cross", "loss.joints_3d", "disturb.edge")
     }
     assert users["loss.contrast"] == set(ROWS) - {"baseline"}
+    assert users["loss.cross"] == {"similarity"}
     assert users["loss.consistent"] == {"dgclnet", "similarity"}
     assert users["loss.joints_3d"] == set(ROWS)
     assert users["disturb.edge"] == {"edge"}

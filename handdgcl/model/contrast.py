@@ -3,6 +3,7 @@
 The sample is the image: a feature is both hands' G_k, flattened, less the batch's mean, of unit length,
 so every similarity is a cosine of what sets images apart. Without the centring G_k's common part (the
 positions of the nodes, the hand that all images share) is nearly all of it and all cosines are near 1.
+`contrast.similarity` has that too, and the bare product that eqs. 3, 5 and 6 print, for comparison.
 """
 
 import copy
@@ -12,26 +13,32 @@ from torch import Tensor, distributed, nn
 from torch.distributed.nn.functional import all_reduce
 from torch.nn import functional
 
+from handdgcl.config import Similarity
 from handdgcl.data.camera import bone_scale
 from handdgcl.hands.topology import ROOT_JOINT
 
 EMPTY = -1  # index of a place in the queue that holds nothing yet
 
 
-def embed(graph_k: Tensor) -> Tensor:
-    """G_k `[B, H, N, F_k]` → unit vectors `[B, H N F_k]` about the batch's mean (0 for a batch of one)."""
-    return _directions(graph_k.float().flatten(1))
+def embed(graph_k: Tensor, kind: Similarity = "centred") -> Tensor:
+    """G_k `[B, H, N, F_k]` → `[B, H N F_k]`, vectors whose products are the similarities of `kind`."""
+    return _comparable(graph_k.float().flatten(1), kind)
 
 
-def embed_pose(joints: Tensor) -> Tensor:
-    """Joints `[B, H, J, 3]` → unit vectors `[B, H J 3]`: root-aligned, bone-scaled, about their mean."""
+def embed_pose(joints: Tensor, kind: Similarity = "centred") -> Tensor:
+    """Joints `[B, H, J, 3]` → `[B, H J 3]`, root-aligned and bone-scaled, then as `embed`."""
     joints = (joints - joints[..., ROOT_JOINT : ROOT_JOINT + 1, :]) / bone_scale(joints)
-    return _directions(joints.flatten(1))
+    return _comparable(joints.flatten(1), kind)
 
 
-def _directions(x: Tensor) -> Tensor:
-    """Unit vectors `[B, D]` from the mean of the batch, of all processes, to each sample."""
-    return functional.normalize(x - _over_processes(x.mean(0)), dim=1)
+def _comparable(x: Tensor, kind: Similarity) -> Tensor:
+    """Vectors `[B, D]` of unit length from the mean of the joint batch, or from 0, or as they are.
+
+    About the mean, a batch of one is 0.
+    """
+    if kind == "dot":
+        return x
+    return functional.normalize(x - _over_processes(x.mean(0)) if kind == "centred" else x, dim=1)
 
 
 def _over_processes(mean: Tensor) -> Tensor:
@@ -85,32 +92,46 @@ def self_contrast(own: Tensor, others: Tensor, excluded: Tensor, *, tau: float) 
     return functional.log_softmax(torch.cat([own[:, None], others], 1) / tau, dim=1)[:, 0].mean()
 
 
-def similarity(cosine: Tensor) -> Tensor:
-    """S_p and S_g (eqs. 5, 6) as numbers in [0, 1]: (1 + cosine) / 2."""
-    return (1 + cosine) / 2
+def similarity(product: Tensor, kind: Similarity = "centred") -> Tensor:
+    """S_p and S_g (eqs. 5, 6): a cosine as a number in [0, 1], (1 + cosine) / 2; a bare product stays."""
+    return product if kind == "dot" else (1 + product) / 2
 
 
-def cross_contrast(features: Tensor, poses: Tensor, held: Tensor) -> Tensor:
+def cross_contrast(features: Tensor, poses: Tensor, held: Tensor, kind: Similarity = "centred") -> Tensor:
     """L_cross, eq. 12, ‖S_p - S_g‖ as a root mean square over all pairs of the batch and the queue.
 
     A mean, so that it does not grow with the batch or the queue; 0 while the queue is empty.
 
     Args:
-        features, poses: `[B, Q]`, cosines of features and of poses.
+        features, poses: `[B, Q]`, products of features and of poses (`embed`, `embed_pose`).
         held: `[Q]`, places of the queue that hold something.
+        kind: of the products.
     """
-    square = (similarity(features) - similarity(poses)) ** 2 * held
+    square = (similarity(features, kind) - similarity(poses, kind)) ** 2 * held
     mean = _over_processes(square.sum() / (held.sum() * len(features)).clamp(min=1))
     return (mean + 1e-12).sqrt() * held.any()
+
+
+class Predictor(nn.Sequential):
+    """SimSiam's prediction head (Chen & He, CVPR 2021, section 3): a bottleneck of a quarter's width."""
+
+    def __init__(self, features: int):
+        hidden = max(1, features // 4)
+        super().__init__(
+            nn.Linear(features, hidden, bias=False),
+            nn.BatchNorm1d(hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, features),
+        )
 
 
 class MomentumKeys(nn.Module):
     """A slowly following copy of the graph side (He et al., CVPR 2020, eq. 2); it gets no gradient."""
 
-    def __init__(self, graph_side: nn.Module, momentum: float):
+    def __init__(self, graph_side: nn.Module, momentum: float, kind: Similarity = "centred"):
         super().__init__()
         self.module = copy.deepcopy(graph_side).requires_grad_(False)
-        self.momentum = momentum
+        self.momentum, self.kind = momentum, kind
 
     @torch.no_grad()
     def update(self, graph_side: nn.Module) -> None:
@@ -122,7 +143,7 @@ class MomentumKeys(nn.Module):
     @torch.no_grad()
     def forward(self, feature: Tensor) -> Tensor:
         """Keys `[B, D]` from the image feature `[B, C]`."""
-        return embed(self.module.gcn(self.module.graph(feature)))
+        return embed(self.module.gcn(self.module.graph(feature)), self.kind)
 
 
 @torch.no_grad()

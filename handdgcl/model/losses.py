@@ -92,9 +92,9 @@ def total(terms: dict[str, Tensor], weights: Loss) -> Tensor:
     """L of eq. 7. Terms that a row does not have are absent.
 
     Eq. 11 prints L_DGCLNet = -λ7 (L_cross + L_self), which would drive S_p away from S_g; both are
-    meant to fall, so L_DGCLNet = λ7 (L_cross - L_self).
+    meant to fall, so L_DGCLNet = λ7 (cross · L_cross - L_self) with `loss.cross` = 1; -1 is the print.
     """
-    signs = {"self": -weights.contrast, "cross": weights.contrast}
+    signs = {"self": -weights.contrast, "cross": weights.contrast * weights.cross}
     return sum(
         (signs[name] if name in signs else getattr(weights, name)) * term for name, term in terms.items()
     )

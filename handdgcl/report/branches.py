@@ -57,5 +57,6 @@ def pool_similarities(checkpoint: Path, raw: RawBatch) -> tuple[Tensor, Tensor]:
     """S_p and S_g `[B, B]` (eqs. 5 and 6) of a trained row among some images."""
     trained = load_model(checkpoint)
     batch = finish(raw, trained.hands)
-    query, pose = embed(trained.network(batch.image).graph_k), embed_pose(batch.joints)
-    return similarity(query @ query.T), similarity(pose @ pose.T)
+    kind = trained.config.contrast.similarity
+    query, pose = embed(trained.network(batch.image).graph_k, kind), embed_pose(batch.joints, kind)
+    return similarity(query @ query.T, kind), similarity(pose @ pose.T, kind)

@@ -14,6 +14,7 @@ from handdgcl.hands import Hands
 from handdgcl.hands.topology import HANDS, JOINT_COUNT
 from handdgcl.model.contrast import (
     MomentumKeys,
+    Predictor,
     Queue,
     cross_contrast,
     embed,
@@ -36,16 +37,15 @@ class Contrastive(nn.Module):
 
     def __init__(self, row: Row, config: Config, network: HandDGCL):
         super().__init__()
-        self.row, self.tau = row, config.contrast.tau
+        self.row, self.settings = row, config.contrast
         nodes, features = network.graph_side.position.shape
         self.disturbance = build_disturbance(row.disturbance, features, config.disturb)
-        self.keys = MomentumKeys(network.graph_side, config.contrast.momentum)
-        self.queue = Queue(
-            config.contrast.queue,
-            len(HANDS) * nodes * config.graph.features_k,
-            len(HANDS) * JOINT_COUNT * 3,
-        )
+        self.keys = MomentumKeys(network.graph_side, config.contrast.momentum, config.contrast.similarity)
+        compared = len(HANDS) * nodes * config.graph.features_k
+        self.queue = Queue(config.contrast.queue, compared, len(HANDS) * JOINT_COUNT * 3)
         self.pose = HandLinear(nodes * features, JOINT_COUNT * 3) if row.consistent else None
+        # The last one made: the weights before it are the same with and without it.
+        self.predictor = Predictor(compared) if config.contrast.positive == "predictor" else None
 
     def forward(
         self,
@@ -79,14 +79,30 @@ class Contrastive(nn.Module):
             joints = self.pose(disturbed.flatten(2).transpose(0, 1)).transpose(0, 1)
         keys = self.keys(feature.detach())
         with exact(feature.device):
-            query, pose = embed(output.graph_k), embed_pose(target.joints)
-            own, others = (query * embed(positive)).sum(1), query @ self.queue.features.T
-            terms = {"self": self_contrast(own, others, self.queue.excluded(index), tau=self.tau)}
+            kind = self.settings.similarity
+            query, pose = embed(output.graph_k, kind), embed_pose(target.joints, kind)
+            others = query @ self.queue.features.T
+            terms = {"self": self._self_contrast(output.graph_k, query, others, positive, index)}
             if joints is not None:
                 terms["consistent"] = consistent(joints.float().unflatten(-1, (JOINT_COUNT, 3)), target)
             if self.row.cross:
-                terms["cross"] = cross_contrast(others, pose @ self.queue.poses.T, self.queue.held())
+                poses = pose @ self.queue.poses.T
+                terms["cross"] = cross_contrast(others, poses, self.queue.held(), kind)
         return terms, (keys, pose, index)
+
+    def _self_contrast(
+        self, graph_k: Tensor, query: Tensor, others: Tensor, positive: Tensor, index: Tensor
+    ) -> Tensor:
+        """L_self with its positive by `contrast.positive`; L_cross compares features, predicted or not."""
+        positive = embed(positive, self.settings.similarity)
+        if self.settings.positive != "both":
+            positive = positive.detach()
+        if self.predictor is not None:
+            predicted = self.predictor(graph_k.float().flatten(1)).view_as(graph_k)
+            query = embed(predicted, self.settings.similarity)
+            others = query @ self.queue.features.T
+        own = (query * positive).sum(1)
+        return self_contrast(own, others, self.queue.excluded(index), tau=self.settings.tau)
 
 
 def exact(device: torch.device) -> torch.autocast:
