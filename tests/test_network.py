@@ -62,10 +62,10 @@ def test_vertices_start_as_a_smooth_surface(network, hands):
 
 def test_hand_linear_is_one_linear_layer_per_hand():
     layer = HandLinear(5, 7)
-    x = torch.randn(4, 2, 5)
+    x = torch.randn(2, 4, 5)
     for hand in range(2):
-        expected = x[:, hand] @ layer.weight[hand] + layer.bias[hand]
-        assert torch.allclose(layer(x)[:, hand], expected, atol=1e-6)
+        expected = x[hand] @ layer.weight[hand] + layer.bias[hand]
+        assert torch.allclose(layer(x)[hand], expected, atol=1e-6)
 
 
 def test_metric_vertices_have_the_predicted_scale_and_relative_root(hands):

@@ -40,7 +40,10 @@ def curves(checkpoint):
 def first_step(name, config, hands, store):
     """Losses and gradients of one step, and of a second one with keys in the queue."""
     module = TrainingModule(get_row(name), config, hands, seed=3)
-    raw = next(iter(train_batches(open_store(store / "train"), batch_size=4, seed=3, workers=0)))
+    loader = train_batches(
+        open_store(store / "train"), batch_size=4, seed=3, settings=config.augment, workers=0
+    )
+    raw = next(iter(loader))
     terms = []
     for _ in range(2):
         module.zero_grad()
@@ -222,9 +225,8 @@ def test_two_processes_train_as_one_on_the_joint_batch(tiny_config, tiny_store, 
 
 
 def start_processes(config, store, out, count):
-    """`count` processes that train together on joint batches of 4, without augmentation."""
-    still = {"rotation_deg": 0.0, "scale": 0.0, "flip": 0.0}
-    settings = to_dict(config) | {"augment": still}
+    """`count` processes that train together on joint batches of 4."""
+    settings = to_dict(config)
     settings["train"] |= {"devices": count, "batch_size": 4 // count}
     out.mkdir()
     (out / "params.yaml").write_text(json.dumps(settings))

@@ -7,10 +7,10 @@ import pytest
 import torch
 from test_train import first_step
 
-from handdgcl.data.loader import open_store
+from handdgcl.data.loader import evenly
 from handdgcl.errors import InputError
 from handdgcl.train.module import TrainingModule
-from handdgcl.train.run import StoreData, evenly
+from handdgcl.train.run import StoreData
 
 
 def change(config, section, **values):
@@ -51,12 +51,10 @@ def test_training_compares_by_the_similarity_it_is_given(kind, tiny_config, hand
 
 
 def test_fewer_training_images_are_spread_evenly(tiny_config, tiny_store):
-    store = open_store(tiny_store / "train")
-    assert evenly(store, None) is store
-    chosen = evenly(store, 4)
-    assert len(store) == 10 and list(chosen.indices) == [0, 2, 5, 7]
+    assert evenly(10, None).tolist() == list(range(10))
+    assert evenly(10, 4).tolist() == [0, 2, 5, 7]
     data = StoreData(tiny_store, change(tiny_config, "train", images=4), 0)
     data.trainer = SimpleNamespace(global_rank=0, world_size=1)
     assert sorted(next(iter(data.train_dataloader())).index.tolist()) == [0, 2, 5, 7]
     with pytest.raises(InputError, match=r"train\.images = 11: the store has 10"):
-        evenly(store, 11)
+        evenly(10, 11)

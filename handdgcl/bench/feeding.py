@@ -74,9 +74,7 @@ def waiting(bench: Bench) -> Iterator[Figure]:
 def _wait(bench: Bench, config: Config, store: Store, images: int, workers: int, steps: int) -> Figure:
     """Wait and work by turns, as training does."""
     step = training_step(bench, FULL, config, images)
-    loader = train_batches(
-        store, batch_size=images, seed=0, settings=config.augment, workers=workers
-    )
+    loader = train_batches(store, batch_size=images, seed=0, settings=config.augment, workers=workers)
     batches = chain.from_iterable(repeat(loader))
     shares = []
     for count in [LEAD, *[steps] * bench.turns(5)]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 from torch.utils.data import DataLoader, Sampler
 
@@ -10,6 +11,7 @@ from handdgcl.config import Augment
 from handdgcl.data.augment import DRAWS, Augmented, Draw
 from handdgcl.data.batch import RawBatch
 from handdgcl.data.store import Store
+from handdgcl.errors import InputError
 
 DECODED_LIMIT = 2 * 2**30  # bytes of decoded images that may stay in memory
 # Independent random streams of an epoch.
@@ -17,16 +19,16 @@ ORDER_STREAM, AUGMENT_STREAM = 0, 1
 
 
 class Epoch(Sampler[int]):
-    """A permutation of the samples, and random numbers for each, that depend on seed and epoch alone."""
+    """The samples in an order, and with random numbers, that depend on seed and epoch alone."""
 
-    def __init__(self, count: int, *, seed: int):
-        self.count, self.seed, self.epoch = count, seed, 0
+    def __init__(self, samples: np.ndarray, *, seed: int):
+        self.samples, self.seed, self.epoch = samples, seed, 0
 
     def __len__(self) -> int:
-        return self.count
+        return len(self.samples)
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self.random(ORDER_STREAM).permutation(self.count).tolist())
+        return iter(self.random(ORDER_STREAM).permutation(self.samples).tolist())
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch; Lightning calls this at the start of each."""
@@ -54,13 +56,26 @@ class RankBatches(Sampler[Draw]):
     def __iter__(self) -> Iterator[Draw]:
         order = np.array(list(self.sampler))
         numbers = self.sampler.random(AUGMENT_STREAM).random((len(order), DRAWS), np.float32)
-        joint = self.batch_size * self.world
-        if len(order) < joint:
-            order = np.resize(order, -(-len(order) // self.world) * self.world)
-            joint = len(order)
+        places, joint = np.arange(len(order)), self.batch_size * self.world
+        if len(places) < joint:
+            places = np.resize(places, -(-len(places) // self.world) * self.world)
+            joint = len(places)
         for step in range(len(self)):
-            batch = order[step * joint : (step + 1) * joint].reshape(self.world, -1)[self.rank]
-            yield Draw(batch.tolist(), numbers[batch])
+            batch = places[step * joint : (step + 1) * joint].reshape(self.world, -1)[self.rank]
+            yield Draw(order[batch].tolist(), numbers[batch])
+
+
+def evenly(count: int, images: int | None) -> np.ndarray:
+    """So many of `count` samples, evenly spaced over the store and so over its subjects; None: all.
+
+    Raises:
+        InputError: there are fewer.
+    """
+    if images is None:
+        return np.arange(count)
+    if images > count:
+        raise InputError(f"train.images = {images}: the store has {count}; lower it, or null for all")
+    return np.arange(images) * count // images
 
 
 def train_batches(
@@ -69,6 +84,7 @@ def train_batches(
     batch_size: int,
     seed: int,
     settings: Augment,
+    images: int | None = None,
     workers: int,
     rank: int = 0,
     world: int = 1,
@@ -80,18 +96,21 @@ def train_batches(
         batch_size: of one process.
         seed: of the order and the augmentation.
         settings: of the augmentation.
+        images: how many of the samples, see `evenly`.
         workers: processes that load; 0 = this one. They change nothing but speed.
         rank, world: this process among those that train together.
 
     Returns:
         A loader of `MappedBatch`.
     """
-    batches = RankBatches(Epoch(len(store), seed=seed), batch_size=batch_size, rank=rank, world=world)
+    epoch = Epoch(evenly(len(store), images), seed=seed)
+    batches = RankBatches(epoch, batch_size=batch_size, rank=rank, world=world)
     return DataLoader(
         Augmented(store, settings),
         batch_sampler=batches,
         collate_fn=_as_it_is,
         num_workers=workers,
+        worker_init_fn=_without_threads,
         persistent_workers=workers > 0,
     )
 
@@ -104,6 +123,11 @@ def eval_batches(store: Store, *, batch_size: int, workers: int) -> DataLoader:
 def _as_it_is(batch: RawBatch) -> RawBatch:
     """The store has stacked the samples already."""
     return batch
+
+
+def _without_threads(worker: int) -> None:
+    """A forked process has OpenCV's pool of threads without the threads, and would wait for them."""
+    cv2.setNumThreads(0)
 
 
 def open_store(folder: str | Path) -> Store:

@@ -49,11 +49,15 @@ def _over_processes(mean: Tensor) -> Tensor:
 
 
 class Queue(nn.Module):
-    """The feature-pose pool: the last Q keys, the poses beside them and the images they came from."""
+    """The feature-pose pool: the last Q keys, the poses beside them and the images they came from.
 
-    def __init__(self, length: int, features: int, poses: int):
+    Keys are held in `dtype`, that of the network, and compared in it: the step's largest product, whose
+    factors have unit length.
+    """
+
+    def __init__(self, length: int, features: int, poses: int, dtype: torch.dtype = torch.float32):
         super().__init__()
-        self.register_buffer("features", torch.zeros(length, features))
+        self.register_buffer("features", torch.zeros(length, features, dtype=dtype))
         self.register_buffer("poses", torch.zeros(length, poses))
         self.register_buffer("index", torch.full((length,), EMPTY))
         self.register_buffer("position", torch.zeros((), dtype=torch.int64))
@@ -64,8 +68,12 @@ class Queue(nn.Module):
         length = len(self.index)
         features, poses, index = features[-length:], poses[-length:], index[-length:]
         place = (self.position + torch.arange(len(index), device=index.device)) % length
-        self.features[place], self.poses[place], self.index[place] = features.float(), poses, index
+        self.features[place], self.poses[place], self.index[place] = features.to(self.features), poses, index
         self.position.copy_((self.position + len(index)) % length)
+
+    def products(self, query: Tensor) -> Tensor:
+        """`[B, Q]`, of vectors `[B, D]` and the keys."""
+        return (query.to(self.features) @ self.features.T).to(query)
 
     def held(self) -> Tensor:
         """`[Q]`, places that hold something."""

@@ -1,12 +1,11 @@
 """Graph U-Net (Gao & Ji, ICML 2019), dense and batched: F_gen of eq. 1.
 
 All hand graphs have the same number of nodes, so a batch is one dense tensor and needs no sparse
-matrices; nodes that pooling drops stay in it, cut off from the others. Layers, parameters and their names are those of PyG's
-`GraphUNet` (with `sum_res=True`), which is the oracle of the test.
+matrices; nodes that pooling drops stay in it, cut off from the others. Layers, parameters and their
+names are those of PyG's `GraphUNet` (with `sum_res=True`), which is the oracle of the test.
 """
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,27 +19,16 @@ class GCNConv(nn.Module):
         self.lin = nn.Linear(features_in, features_out, bias=False)
         self.bias = nn.Parameter(torch.zeros(features_out))
 
-    def forward(self, x: Tensor, graph: "Links") -> Tensor:
-        """x `[B, N, F_in]` → `[B, N, F_out]`."""
-        x = self.lin(x) * graph.scale
-        return (graph.adjacency @ x + 2 * x) * graph.scale + self.bias
+    def forward(self, x: Tensor, propagation: Tensor) -> Tensor:
+        """x `[B, N, F_in]`, `propagation` of the graph `[..., N, N]` → `[B, N, F_out]`."""
+        return propagation @ self.lin(x) + self.bias.to(x.dtype)
 
 
-class Links(NamedTuple):
-    """One level's graphs as a convolution D^-1/2 (A + 2 I) D^-1/2 needs them.
-
-    Attributes:
-        adjacency: A, `[..., N, N]`, no self loops.
-        scale: `[..., N, 1]`, D^-1/2 of A + 2 I.
-    """
-
-    adjacency: Tensor
-    scale: Tensor
-
-
-def links(adjacency: Tensor) -> Links:
-    """Of `[..., N, N]`, no self loops."""
-    return Links(adjacency, (adjacency.sum(-1, keepdim=True) + 2).rsqrt())
+def propagation(adjacency: Tensor) -> Tensor:
+    """D^-1/2 (A + 2 I) D^-1/2 of graphs `[..., N, N]`."""
+    looped = adjacency + 2 * torch.eye(adjacency.shape[-1]).to(adjacency)
+    scale = looped.sum(-1, keepdim=True).rsqrt()
+    return looped * scale * scale.mT
 
 
 class GraphUNet(nn.Module):
@@ -80,17 +68,19 @@ class GraphUNet(nn.Module):
         """The way down; x `[B, N, F]`, adjacency `[N, N]`.
 
         Returns:
-            per level features `[B, N, hidden]`, meaningless at nodes that are gone, and `Links`;
-            per pooling `[B, N]`, whether a node is still there.
+            per level features `[B, N, hidden]`, meaningless at nodes that are gone, and `propagation`
+            `[..., N, N]`; per pooling `[B, N]`, whether a node is still there.
         """
-        graphs, kept = [links(adjacency)], []
+        adjacency = adjacency.to(x.dtype)
+        graphs, kept = [propagation(adjacency)], []
         x = torch.relu(self.down_convs[0](x, graphs[0]))
         skips = [x]
         count, there = x.shape[1], x.new_ones(x.shape[:2], dtype=torch.bool)
         for weight, share, conv in zip(self.pools, self.keep, self.down_convs[1:], strict=True):
             count = math.ceil(share * count)
             score, there = pool(x, there, weight, count)
-            graphs.append(links(two_hops(graphs[-1].adjacency, there)))
+            adjacency = two_hops(adjacency, there)
+            graphs.append(propagation(adjacency))
             x = torch.relu(conv(x * score[..., None], graphs[-1]))
             skips.append(x)
             kept.append(there)

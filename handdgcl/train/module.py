@@ -42,7 +42,8 @@ class Contrastive(nn.Module):
         self.disturbance = build_disturbance(row.disturbance, features, config.disturb)
         self.keys = MomentumKeys(network.graph_side, config.contrast.momentum, config.contrast.similarity)
         compared = len(HANDS) * nodes * config.graph.features_k
-        self.queue = Queue(config.contrast.queue, compared, len(HANDS) * JOINT_COUNT * 3)
+        dtype = torch.float32 if config.train.precision == "32-true" else torch.bfloat16
+        self.queue = Queue(config.contrast.queue, compared, len(HANDS) * JOINT_COUNT * 3, dtype)
         self.pose = HandLinear(nodes * features, JOINT_COUNT * 3) if row.consistent else None
         # The last one made: the weights before it are the same with and without it.
         self.predictor = Predictor(compared) if config.contrast.positive == "predictor" else None
@@ -81,7 +82,7 @@ class Contrastive(nn.Module):
         with exact(feature.device):
             kind = self.settings.similarity
             query, pose = embed(output.graph_k, kind), embed_pose(target.joints, kind)
-            others = query @ self.queue.features.T
+            others = self.queue.products(query)
             terms = {"self": self._self_contrast(output.graph_k, query, others, positive, index)}
             if joints is not None:
                 terms["consistent"] = consistent(joints.float().unflatten(-1, (JOINT_COUNT, 3)), target)
@@ -100,7 +101,7 @@ class Contrastive(nn.Module):
         if self.predictor is not None:
             predicted = self.predictor(graph_k.float().flatten(1)).view_as(graph_k)
             query = embed(predicted, self.settings.similarity)
-            others = query @ self.queue.features.T
+            others = self.queue.products(query)
         own = (query * positive).sum(1)
         return self_contrast(own, others, self.queue.excluded(index), tau=self.settings.tau)
 

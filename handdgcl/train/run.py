@@ -11,13 +11,12 @@ from lightning import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import MLFlowLogger
 from lightning.pytorch.utilities import rank_zero_only
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader
 
 from handdgcl import provenance
 from handdgcl.atomic import replacing, write_json
 from handdgcl.config import Config, to_dict
 from handdgcl.data.loader import eval_batches, loader_workers, open_store, train_batches
-from handdgcl.data.store import Store
 from handdgcl.errors import InputError
 from handdgcl.hands import load_hands
 from handdgcl.rows import get_row
@@ -45,10 +44,11 @@ class StoreData(LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         """This rank's share of each epoch."""
         return train_batches(
-            evenly(self.train, self.config.train.images),
+            self.train,
             batch_size=self.config.train.batch_size,
             seed=self.seed,
             settings=self.config.augment,
+            images=self.config.train.images,
             workers=loader_workers(self.train, self.config.data.workers),
             rank=self.trainer.global_rank,
             world=self.trainer.world_size,
@@ -61,19 +61,6 @@ class StoreData(LightningDataModule):
             batch_size=self.config.train.batch_size,
             workers=loader_workers(self.val, self.config.data.workers),
         )
-
-
-def evenly(store: Store, images: int | None) -> Store | Subset:
-    """So many samples, evenly spaced over the store and so over its subjects; None: all.
-
-    Raises:
-        InputError: there are fewer.
-    """
-    if images is None:
-        return store
-    if images > len(store):
-        raise InputError(f"train.images = {images}: the store has {len(store)}; lower it, or null for all")
-    return Subset(store, [k * len(store) // images for k in range(images)])
 
 
 class FirstState(Callback):
