@@ -82,10 +82,10 @@ class Bench:
             for config in (self.large, self.small)
         )
 
-    def prepare(self, config: Config, out: Path) -> Path:
-        """The data stage's work on the training images, on all cores."""
+    def prepare(self, config: Config, out: Path, dataset: Path | None = None) -> Path:
+        """The data stage's work on the training images of a data set (default: ours), on all cores."""
         data = msgspec.structs.replace(config.data, workers=self.cores)
-        prepare_split(self.dataset, "train", out, data, self.hands)
+        prepare_split(dataset or self.dataset, "train", out, data, self.hands)
         return out
 
 
