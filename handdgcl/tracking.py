@@ -7,6 +7,7 @@ another store. A run that the store does not know, as its results came out of DV
 import os
 from pathlib import Path
 
+from filelock import FileLock
 from lightning.pytorch.loggers import MLFlowLogger
 
 from handdgcl import provenance
@@ -27,18 +28,21 @@ def run_logger(config: Config, *, row: str, seed: int, root: Path, run_id: str |
     """
     home = _checkout(root.resolve())
     uri = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{home / 'mlflow.db'}")
-    run_id = run_id if run_id is not None and _is_known(uri, run_id) else None
-    logger = MLFlowLogger(
-        experiment_name=EXPERIMENT,
-        run_name=f"{config.profile}-{row}-{seed}",
-        tracking_uri=uri,
-        artifact_location=(home / "mlruns").as_uri(),
-        tags={"row": row, "seed": str(seed), "profile": config.profile, "commit": provenance.commit()},
-        run_id=run_id,
-    )
-    if run_id is None:
-        sections = {key: value for key, value in to_dict(config).items() if key != "seeds"}
-        logger.log_hyperparams({**sections, "row": row, "seed": seed, **provenance.machine()})
+    lock = home / "mlruns" / ".lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):  # whoever opens a new store first makes its tables and the experiment
+        run_id = run_id if run_id is not None and _is_known(uri, run_id) else None
+        logger = MLFlowLogger(
+            experiment_name=EXPERIMENT,
+            run_name=f"{config.profile}-{row}-{seed}",
+            tracking_uri=uri,
+            artifact_location=(home / "mlruns").as_uri(),
+            tags={"row": row, "seed": str(seed), "profile": config.profile, "commit": provenance.commit()},
+            run_id=run_id,
+        )
+        if run_id is None:
+            sections = {key: value for key, value in to_dict(config).items() if key != "seeds"}
+            logger.log_hyperparams({**sections, "row": row, "seed": seed, **provenance.machine()})
     return logger
 
 

@@ -123,8 +123,8 @@ def bench(tiny_config, tiny_store, hands, tmp_path):
 
 @pytest.mark.parametrize("name", sorted(set(GROUPS) - STARTS_PROCESSES))
 def test_every_figure_can_be_measured(name, bench, monkeypatch):
-    monkeypatch.setattr(making, "FRAMES", 1)
-    monkeypatch.setattr(making, "STARTED", 1)
+    monkeypatch.setattr(making, "FEW", 1)
+    monkeypatch.setattr(making, "MANY", 5)
     monkeypatch.setattr(feeding, "STEPS", {"large": 1, "small": 2})
     figures = list(pkgutil.resolve_name(f"handdgcl.bench.{GROUPS[name]}")(bench))
     assert len({figure.title for figure in figures}) == len(figures) > 0
