@@ -19,10 +19,12 @@ def test_a_run_goes_on_or_begins_anew(tiny_config, tracking):
     assert unknown.run_id not in (first, "0" * 32)
 
 
-def test_a_queued_experiment_logs_to_the_checkout(tiny_config, tracking, tmp_path):
+def test_a_queued_experiment_logs_to_the_checkout(tiny_config, tracking, tmp_path, monkeypatch):
     """DVC deletes the experiment's own folder."""
     first = log(tiny_config, tracking).run_id
-    shutil.copy(tracking / "mlflow.db", tmp_path)  # whose tables are made
+    for file in tracking.glob("mlflow.db*"):  # whose tables are made
+        shutil.copy(file, tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")  # MLflow sets it to the first store that it opens
     folder = tmp_path / ".dvc" / "tmp" / "exps" / "tmp1"
     folder.mkdir(parents=True)
     found = log(tiny_config, folder).run_id
