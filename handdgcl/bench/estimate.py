@@ -196,7 +196,7 @@ def as_text(record: dict) -> str:
         f"**Computed, not measured**: one run of {record['row']}, profile `{record['profile']}`. "
         f"The study is {record['runs']} runs, none larger.",
         "",
-        "| GPU | number | hours | images/s that the loader must give | GB on each |",
+        "| GPU | number | hours | images/s that the loader must give | GB on each, at least |",
         "|---|---|---|---|---|",
     ]
     for row in record["estimates"]:
@@ -222,8 +222,8 @@ def _basis(found: dict, assumed: dict, paper: dict) -> list[str]:
         f"Assumed: a GPU sustains {low} to {high} of its float32 peak ({peaks} TFLOP/s); gradients, "
         f"{found['all_reduce_megabytes_per_step']:.0f} MB sent by each of {max(GPUS)} GPUs in a step, "
         f"travel at {slow} to {fast} GB/s while nothing is computed.",
-        "Left out: TensorFloat-32, waiting for images, validation, the CUDA context, cuDNN's workspaces "
-        "and the gradients of activations.",
+        "Left out: TensorFloat-32, waiting for images, validation; of memory, the CUDA context, workspaces "
+        "and the gradients of activations, so it is a least value.",
         f"The paper's own 2 days on {PAPER_GPUS} {PAPER_GPU} are {paper['tflops']:.2f} TFLOP/s on each by "
         f"this count, {paper['share_of_peak']:.0%} of the peak: slower than all that is assumed here.",
     ]
