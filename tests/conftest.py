@@ -1,7 +1,11 @@
+from pathlib import Path
+
+import msgspec
 import pytest
 from layout import write_layout
 
-from handdgcl.config import from_dict, load_config, to_dict
+from handdgcl.bench.bench import Bench
+from handdgcl.config import Generate, Splits, from_dict, load_config, to_dict
 from handdgcl.data.prepare import prepare_split
 from handdgcl.hands import load_hands
 from handdgcl.project import project_root
@@ -46,3 +50,22 @@ def tiny_store(tmp_path_factory, tiny_config, hands):
 def tracking(tmp_path_factory):
     """A store of MLflow's for all tests: making its tables takes seconds."""
     return tmp_path_factory.mktemp("tracking")
+
+
+@pytest.fixture
+def bench(tiny_config, tiny_store, hands, tmp_path):
+    """The benchmark on a tiny model, one round of each figure."""
+    few = Generate(
+        images=Splits(train=4, val=2, test=2),
+        subjects=Splits(train=1, val=1, test=1),
+        cameras=2,
+        interacting=0.5,
+        seed=0,
+    )
+    train = msgspec.structs.replace(tiny_config.train, precision="bf16-mixed")
+    config = msgspec.structs.replace(tiny_config, train=train, generate=few)
+    small = msgspec.structs.replace(config, profile="small")
+    bench = Bench(config, small, Path(), hands, tmp_path, rounds=1, images=1600)
+    bench.cores, bench.dataset = 1, tiny_store.parent / "interhand"
+    bench.stores = (tiny_store / "train", tiny_store / "train")
+    return bench

@@ -2,23 +2,20 @@
 
 import json
 import pkgutil
-from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 
 from handdgcl.bench import feeding, making
 from handdgcl.bench.__main__ import GROUPS
 from handdgcl.bench.annotation_files import CAMERAS, write_annotations
-from handdgcl.bench.bench import Bench
 from handdgcl.bench.measure import Figure, alternate, cost, resident_bytes, speed
 from handdgcl.bench.results import line, table, write_results
-from handdgcl.config import Generate, Splits
 from handdgcl.data.annotations import decode
 from handdgcl.data.interhand import read_split
 
 STARTS_PROCESSES = {"memory", "annotations"}
+IN_TEST_GROWTH = {"growth", "samples"}
 
 
 class Clock:
@@ -103,28 +100,10 @@ def test_peak_memory_is_this_process_s():
     assert most >= now and most - before > 0.8 * block.nbytes - 2**26
 
 
-@pytest.fixture
-def bench(tiny_config, tiny_store, hands, tmp_path):
-    few = Generate(
-        images=Splits(train=4, val=2, test=2),
-        subjects=Splits(train=1, val=1, test=1),
-        cameras=2,
-        interacting=0.5,
-        seed=0,
-    )
-    train = msgspec.structs.replace(tiny_config.train, precision="bf16-mixed")
-    config = msgspec.structs.replace(tiny_config, train=train, generate=few)
-    small = msgspec.structs.replace(config, profile="small")
-    bench = Bench(config, small, Path(), hands, tmp_path, rounds=1, images=20 * CAMERAS)
-    bench.cores, bench.dataset = 1, tiny_store.parent / "interhand"
-    bench.stores = (tiny_store / "train", tiny_store / "train")
-    return bench
-
-
-@pytest.mark.parametrize("name", sorted(set(GROUPS) - STARTS_PROCESSES))
+@pytest.mark.parametrize("name", sorted(set(GROUPS) - STARTS_PROCESSES - IN_TEST_GROWTH))
 def test_every_figure_can_be_measured(name, bench, monkeypatch):
-    monkeypatch.setattr(making, "FRAMES", 1)
-    monkeypatch.setattr(making, "STARTED", 1)
+    monkeypatch.setattr(making, "FEW", 1)
+    monkeypatch.setattr(making, "MANY", 5)
     monkeypatch.setattr(feeding, "STEPS", {"large": 1, "small": 2})
     figures = list(pkgutil.resolve_name(f"handdgcl.bench.{GROUPS[name]}")(bench))
     assert len({figure.title for figure in figures}) == len(figures) > 0

@@ -19,31 +19,39 @@ MODEL_GROUPS = {
     "evaluation": "passes:evaluation",
     "waiting": "feeding:waiting",
     "memory": "memory:memory",
+    "growth": "scaling:training",
 }
 DATA_GROUPS = {
     "data": "feeding:data",
     "preparation": "making:preparation",
     "generator": "making:generator",
     "annotations": "reading:reading",
+    "samples": "scaling:preparation",
 }
 GROUPS = MODEL_GROUPS | DATA_GROUPS
+ESTIMATE = "estimate"  # computed, so no figure
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what the command line asks for."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     options = _parser().parse_args(arguments)
+    from handdgcl.bench.estimate import write_estimate
+    from handdgcl.bench.growth import write_growth
     from handdgcl.bench.results import line, write_results
     from handdgcl.project import project_root
 
     os.chdir(project_root())
-    start, figures = time.monotonic(), []
+    start, figures, text = time.monotonic(), [], ""
     with tempfile.TemporaryDirectory(prefix="handdgcl-bench-") as folder:
         for figure in measure(options, Path(folder)):
             figures.append(figure)
             print(f"{time.monotonic() - start:4.0f} s {line(figure)}", flush=True)
             text = write_results(options.out, figures, seconds=time.monotonic() - start, arguments=arguments)
-    print(f"\n{text}\n\n{options.out}/bench.json", flush=True)
+        write_growth(options.out, figures)
+        if ESTIMATE in options.only:
+            text += f"\n\n{write_estimate(options.out, Path(folder))}"
+    print(f"\n{text}\n\n{options.out}", flush=True)
 
 
 def measure(options: argparse.Namespace, folder: Path) -> Iterator:
@@ -67,7 +75,7 @@ def measure(options: argparse.Namespace, folder: Path) -> Iterator:
     for device in ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]:
         bench.device = torch.device(device)
         for name in options.only:
-            if name in MODEL_GROUPS or device == "cpu":
+            if name in MODEL_GROUPS or (name in DATA_GROUPS and device == "cpu"):
                 print(f"measuring {name} on {device}", flush=True)
                 group = pkgutil.resolve_name(f"handdgcl.bench.{GROUPS[name]}")
                 show_progress()  # after the import: Lightning's own sets another level
@@ -78,7 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     from handdgcl.bench.annotation_files import TRAIN_IMAGES
 
     parser = argparse.ArgumentParser(prog="python -m handdgcl.bench", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=list(GROUPS), default=list(GROUPS), help="default: all")
+    every = [*GROUPS, ESTIMATE]
+    parser.add_argument("--only", nargs="+", choices=every, default=every, help="default: all")
     parser.add_argument("--rounds", type=int, help="of every figure; default: each figure's own number")
     parser.add_argument(
         "--images", type=int, default=TRAIN_IMAGES, help="in the annotation files; default: %(default)s"

@@ -123,3 +123,34 @@ def _fits(frames: int, random: np.random.Generator) -> dict:
             for hand in fitted
         }
     return captures
+
+
+def repeat_images(dataset: Path, out: Path, split: str, copies: int) -> Path:
+    """A data set with every image of a split so many times, each with an id of its own; links to the rest.
+
+    Args:
+        dataset: in InterHand2.6M's layout.
+        out: folder to make.
+        split: train, val or test.
+        copies: at least one.
+
+    Returns:
+        `out`.
+    """
+    target = annotation_path(out, split, "data")
+    target.parent.mkdir(parents=True)
+    (out / "images").symlink_to((dataset / "images").resolve())
+    for kind in ("camera", "MANO_NeuralAnnot"):
+        annotation_path(out, split, kind).symlink_to(annotation_path(dataset, split, kind).resolve())
+    data = json.loads(annotation_path(dataset, split, "data").read_text())
+    span = 1 + max(image["id"] for image in data["images"])
+    repeated = {
+        part: [
+            record | {key: record[key] + copy * span for key in keys}
+            for copy in range(copies)
+            for record in data[part]
+        ]
+        for part, keys in (("images", ("id",)), ("annotations", ("id", "image_id")))
+    }
+    target.write_text(json.dumps(repeated))
+    return out

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import cv2
 import msgspec
 import torch
 from torch.nn import functional
@@ -83,10 +84,10 @@ class Bench:
             for config in (self.large, self.small)
         )
 
-    def prepare(self, config: Config, out: Path) -> Path:
-        """The data stage's work on the training images, on all cores."""
+    def prepare(self, config: Config, out: Path, dataset: Path | None = None) -> Path:
+        """The data stage's work on the training images of a data set (default: ours), on all cores."""
         data = msgspec.structs.replace(config.data, workers=self.cores)
-        prepare_split(self.dataset, "train", out, data, self.hands)
+        prepare_split(dataset or self.dataset, "train", out, data, self.hands)
         return out
 
 
@@ -130,10 +131,12 @@ def random_directions(like: torch.Tensor) -> torch.Tensor:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """One core's worth of torch."""
-    threads = torch.get_num_threads()
+    """No threads of torch's and OpenCV's own."""
+    threads = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(threads[0])
+        cv2.setNumThreads(threads[1])

@@ -1,60 +1,61 @@
 """Making data: the generator's images per second, and preparation beside a bare loop."""
 
 import shutil
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import cv2
+import msgspec
 import numpy as np
 import simplejpeg
-from tqdm import tqdm
 
-from handdgcl.bench.bench import Bench
+from handdgcl.bench.bench import Bench, one_thread
 from handdgcl.bench.measure import Figure, alternate, speed
+from handdgcl.config import Generate
+from handdgcl.data.generated import write_dataset
 from handdgcl.data.generated.plan import plan
-from handdgcl.data.generated.writer import _shoot_all
 from handdgcl.data.interhand import read_split
 from handdgcl.data.part import JPEG_QUALITY
 from handdgcl.data.store import Store
 from handdgcl.data.warp import warp_crop
 
 GENERATOR_BAR, PREPARATION_BAR = 80.0, 0.8
-FRAMES = 120  # that count in a round of one or two processes
-STARTED = 8  # before them, until both have started
+FEW, MANY = 8, 128  # frames of the two data sets of a round, for one or two processes
 
 
 def generator(bench: Bench) -> Iterator[Figure]:
-    """Images written per second, once the processes run: the same frames by one process and by several."""
-    generate, many = bench.small.generate, min(bench.cores, 2)
-    rates = {1: [], many: [], bench.cores: []}
-    for turn in range(bench.turns(3)):
-        for workers, found in rates.items():
-            folder = bench.folder / f"rendered-{workers}-{turn}"
-            found.append(generate.cameras * _frames_per_second(bench, workers, folder))
-            shutil.rmtree(folder)
-    about = {"frames": FRAMES, "cameras": generate.cameras}
-    title = f"generator on {bench.cores} cores"
-    unit = "images/s"
-    yield Figure(title, rates[bench.cores], unit=unit, bar=GENERATOR_BAR, at_least=True, about=about)
-    yield Figure("generator, one process", rates[1], unit=unit, about=about)
-    if many > 1:
-        scaling = (np.array(rates[many]) / rates[1]).tolist()
-        yield Figure(f"generator, {many} processes ÷ one", scaling, about=about)
+    """Images written per second, once the processes run: by one process and by several.
+
+    Of a small and a large data set, written by turns, the differences count: neither starts nor ends do.
+    """
+    every = sorted({1, min(bench.cores, 2), bench.cores})
+    settings = [(workers, _generate(bench, frames, workers)) for workers in every for frames in (FEW, MANY)]
+    works = [lambda setting=setting: _write(bench, *setting) for setting in settings]
+    times = alternate(*works, rounds=bench.turns(3), warm_up=0)
+    images = [len(plan(generate)) * generate.cameras for _, generate in settings]
+    pairs = zip(np.diff(images)[::2], np.diff(times)[:, ::2].T, strict=True)
+    rates = {workers: more / longer for workers, (more, longer) in zip(every, pairs, strict=True)}
+    about = {"images": dict(zip(map(str, every), zip(images[::2], images[1::2], strict=True), strict=True))}
+    title, unit = f"generator on {bench.cores} cores", "images/s"
+    yield Figure(title, rates[bench.cores].tolist(), unit=unit, bar=GENERATOR_BAR, at_least=True, about=about)
+    yield Figure("generator, one process", rates[1].tolist(), unit=unit, about=about)
+    for workers in every[1:2]:
+        scaling = (rates[workers] / rates[1]).tolist()
+        yield Figure(f"generator, {workers} processes ÷ one", scaling, about=about)
 
 
-def _frames_per_second(bench: Bench, workers: int, folder: Path) -> float:
-    """The generator's own loop, private there as nothing else needs it without the annotation files."""
-    setting = (bench.hands, bench.small.generate, folder)
-    started, wanted = (count * max(workers, 2) // 2 for count in (STARTED, FRAMES))
-    frames = plan(bench.small.generate)[: started + wanted]
-    shot = _shoot_all(frames, setting, workers)
-    for _ in range(started):
-        next(shot)
-    start = time.perf_counter()
-    count = sum(1 for _ in tqdm(shot, total=wanted, desc="generate", leave=False))
-    return count / (time.perf_counter() - start)
+def _generate(bench: Bench, frames: int, workers: int) -> Generate:
+    """So many training frames of the small profile, or more for more than two processes."""
+    generate = bench.small.generate
+    few = msgspec.structs.replace(generate.images, val=1, test=1)
+    images = frames * max(workers, 2) // 2 * generate.cameras
+    return msgspec.structs.replace(generate, images=msgspec.structs.replace(few, train=images))
+
+
+def _write(bench: Bench, workers: int, generate: Generate) -> None:
+    folder = bench.folder / "rendered"
+    write_dataset(folder, generate, bench.hands, workers=workers)
+    shutil.rmtree(folder)
 
 
 def preparation(bench: Bench) -> Iterator[Figure]:
@@ -77,12 +78,8 @@ def preparation(bench: Bench) -> Iterator[Figure]:
         with ThreadPoolExecutor(bench.cores) as pool:
             list(pool.map(lambda share: [one(job) for job in share], shares))
 
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)  # as preparation does
-    try:
+    with one_thread():  # in each of the bare side's, as in preparation's own
         times = alternate(prepare, bare, rounds=bench.turns(7), warm_up=1)
-    finally:
-        cv2.setNumThreads(threads)
     about = {"image_size": config.data.image_size, "images": len(jobs), "cores": bench.cores}
     title = "preparation ÷ bare decoding, cutting and encoding"
     yield speed(title, times, bar=PREPARATION_BAR, about=about)

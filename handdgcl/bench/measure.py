@@ -56,23 +56,23 @@ class Figure:
 
 
 def alternate(
-    ours: Work, bare: Work, *, rounds: int, warm_up: int = WARM_UP, clock: Callable[[], float] | None = None
+    *works: Work, rounds: int, warm_up: int = WARM_UP, clock: Callable[[], float] | None = None
 ) -> np.ndarray:
-    """Times of two pieces of work done by turns, ours, bare, ours, bare, …
+    """Times of pieces of work done by turns: ours, bare, ours, bare, …
 
     Args:
-        ours, bare: the work; each must have ended when it returns (see `finished`).
+        works: ours and bare, or any number; each must have ended when it returns (see `finished`).
         rounds: turns that count.
         warm_up: turns before them that do not.
         clock: seconds; default: the wall clock.
 
     Returns:
-        `[rounds, 2]` seconds: ours, bare.
+        `[rounds, W]` seconds, in the order of the works.
     """
     clock = clock or time.perf_counter
-    times = np.empty((warm_up + rounds, 2))
+    times = np.empty((warm_up + rounds, len(works)))
     for turn in tqdm(times, desc="rounds", leave=False):
-        for side, work in enumerate((ours, bare)):
+        for side, work in enumerate(works):
             start = clock()
             work()
             turn[side] = clock() - start
