@@ -30,7 +30,7 @@ def hand_overlap(points_2d: np.ndarray, faces: np.ndarray, *, size: int) -> np.n
         chunk = points_2d[start : start + _CHUNK].transpose(1, 3, 2, 0) * np.float32(GRID / size)
         chunk = np.ascontiguousarray(chunk).clip(0, GRID - 0.5)  # [H,2,V,B]: picking vertices copies runs
         left, right = (_masks(*points, *ends) for points, ends in zip(chunk, edges, strict=True))
-        areas = [np.count_nonzero(mask, axis=(1, 2)) for mask in (left & right, left, right)]
+        areas = [mask.reshape(len(mask), -1).sum(1, dtype=np.int32) for mask in (left & right, left, right)]
         overlap[start : start + _CHUNK] = areas[0] / np.minimum(areas[1], areas[2])
     return overlap
 
@@ -44,11 +44,15 @@ def _edges(faces: np.ndarray) -> np.ndarray:
 def _masks(x: np.ndarray, y: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
     """`[B, GRID, GRID]` 0 or 1 from cell coordinates `[V, B]`."""
     count = x.shape[1]
-    masks = np.zeros((count, GRID, GRID), np.uint8)
-    first = np.arange(count, dtype=np.int32) * GRID * GRID
-    for cell_x, cell_y in ((x, y), ((x[start] + x[end]) / 2, (y[start] + y[end]) / 2)):
+    masks = np.zeros((count, GRID + 1, GRID), np.uint8)  # a row between masks, so that one call closes all
+    first = np.arange(count, dtype=np.int32) * (GRID + 1) * GRID
+    half_x, half_y = x / 2, y / 2
+    middles = (half[start] + half[end] for half in (half_x, half_y))
+    for cell_x, cell_y in ((x, y), middles):
         cells = first + cell_y.astype(np.int32) * GRID + cell_x.astype(np.int32)
         masks.reshape(-1)[cells] = 1
-    for mask in masks:
-        cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8), dst=mask)
-    return masks
+    rows, block = masks.reshape(-1, GRID), np.ones((3, 3), np.uint8)
+    cv2.dilate(rows, block, dst=rows)
+    masks[:, GRID] = 1  # beyond a mask nothing counts: neither as taken nor, here, as free
+    cv2.erode(rows, block, dst=rows)
+    return masks[:, :GRID]

@@ -92,14 +92,15 @@ def make_part(job: Job, part: int) -> Dropped:
         pa.array(overlap),
         _fixed_lists(np.array(of_crop), "intrinsics"),
         _fixed_lists(vertices[kept], "vertices"),
-        pa.array(jpegs, type=pa.binary()),
+        _binaries(jpegs),
     ]
-    metadata = {_DROPPED: msgspec.json.encode(dropped)}
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, SCHEMA.with_metadata(metadata)) as writer:
+    schema = SCHEMA.with_metadata({_DROPPED: msgspec.json.encode(dropped)})
+    with (
+        replacing(job.path(part)) as temporary,
+        pa.OSFile(str(temporary), "wb") as file,
+        pa.ipc.new_file(file, schema) as writer,
+    ):
         writer.write_batch(pa.record_batch(columns, schema=SCHEMA))
-    with replacing(job.path(part)) as temporary:
-        temporary.write_bytes(sink.getvalue())
     return dropped
 
 
@@ -137,7 +138,8 @@ def _crops(job: Job, rows: range, vertices: np.ndarray, points: np.ndarray) -> t
     kept, crops, jpegs = [], [], []
     for i, name in enumerate(job.selection.table.file_name.iloc[rows]):
         try:
-            image = simplejpeg.decode_jpeg((job.selection.images / name).read_bytes(), "RGB")
+            with open(f"{job.selection.images}/{name}", "rb", buffering=0) as file:
+                image = simplejpeg.decode_jpeg(file.read(), "RGB")
         except (OSError, ValueError) as error:
             dropped.unreadable.append((name, getattr(error, "strerror", None) or str(error)))
             continue
@@ -156,6 +158,13 @@ def _crops(job: Job, rows: range, vertices: np.ndarray, points: np.ndarray) -> t
 def _fixed_lists(array: np.ndarray, column: str) -> pa.FixedSizeListArray:
     flat = pa.array(array.astype(np.float32).reshape(-1))
     return pa.FixedSizeListArray.from_arrays(flat, type=SCHEMA.field(column).type)
+
+
+def _binaries(values: list[bytes]) -> pa.BinaryArray:
+    """Copied once; pyarrow's own conversion copies as often as its buffer has to grow."""
+    ends = np.cumsum([0, *map(len, values)], dtype=np.int32)
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(values))]
+    return pa.BinaryArray.from_buffers(pa.binary(), len(values), buffers)
 
 
 @contextmanager

@@ -77,14 +77,14 @@ def _fingerprint(selection: Selection, data: Data, hands: Hands) -> str:
         digest.update(np.ascontiguousarray(array))
     for name, tensor in hands.state_dict().items():
         digest.update(name.encode() + tensor.numpy().tobytes())
-    sizes = [_size(selection.images / name) for name in selection.table.file_name]
+    sizes = [_size(f"{selection.images}/{name}") for name in selection.table.file_name]
     digest.update(np.array(sizes, np.int64))
     return digest.hexdigest()
 
 
-def _size(path: Path) -> int:
+def _size(path: str) -> int:
     try:
-        return path.stat().st_size
+        return os.stat(path).st_size
     except OSError:
         return -1  # listed as unreadable when its turn comes
 
