@@ -9,7 +9,6 @@ from handdgcl.report.lessons import (
     draw_samples,
     kept_nodes,
     node_places,
-    off_diagonal,
     verdict,
 )
 
@@ -52,10 +51,6 @@ def test_samples_are_drawn_on_the_picture(tiny_store, hands):
     assert image.shape == skeleton.shape == mesh.shape
     assert (skeleton != image).any()
     assert (mesh != image).any()
-
-
-def test_pairs_of_different_images():
-    assert off_diagonal(torch.arange(9).view(3, 3)).tolist() == [1, 2, 3, 5, 6, 7]
 
 
 def test_a_verdict_says_which_way_and_why():

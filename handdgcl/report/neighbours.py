@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from handdgcl.data.batch import finish
@@ -50,6 +51,7 @@ def draw_branches(seen: Features) -> Figure:
         axis.hist(others, bins, density=True, color=_BLUE, alpha=0.6, label="two images")
         axis.hist(own, bins, density=True, color=_ORANGE, alpha=0.8, label="an image and its disturbed copy")
         axis.set(xlabel=name, ylabel="density", yscale="log")
+        axis.xaxis.set_major_locator(MaxNLocator(6))
     figure.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
     return figure
 
