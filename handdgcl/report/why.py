@@ -48,14 +48,14 @@ WHY = {
     ),
     "why_rank": Why(
         "How many directions do the features use?",
-        {"effective_rank": "of G_k", "effective_rank_disturbed": "of the disturbed copy"},
+        {"effective_rank": "of $G_k$", "effective_rank_disturbed": "of the disturbed copy"},
         "Effective rank",
         "Effective rank of the features of the validation images at the end of training.",
     ),
     "why_agreement": Why(
         "Are features as similar as poses, before and after training?",
         {"pose_correlation": "after training", "pose_correlation_before": "initial weights"},
-        "Correlation of S_p and S_g",
+        "Correlation of $S_p$ and $S_g$",
         "Correlation of feature similarity and pose similarity over pairs of images, with the weights that "
         "training started from and with those it left.",
     ),
@@ -189,7 +189,7 @@ def _alignment(found: pd.DataFrame) -> Figure:
 def _errors(found: pd.DataFrame, runs: list[Run]) -> Figure:
     """The probe's error against MPJPE."""
     figure = Figure(figsize=(9, 4.2), layout="constrained")
-    axis = figure.subplots()
+    axis, every = figure.subplots(), []
     for row in found.index.unique("row"):
         colour, marker, _ = STYLES[row]
         shown = [run for run in runs if run.row == row]
@@ -197,6 +197,11 @@ def _errors(found: pd.DataFrame, runs: list[Run]) -> Figure:
         y = [run.metrics["mpjpe_mm"] for run in shown]
         style = {"linestyle": "", "marker": marker, "color": colour, "markersize": 8}
         axis.plot(x, y, label=row_title(row), **style)
+        every += zip(x, y, strict=True)
     label(axis, "Error of a linear readout of the pose from G (mm)", "MPJPE, test split (mm)")
+    if len(every) > 2:
+        axis.set_title(
+            f"r = {np.corrcoef(np.transpose(every))[0, 1]:.2f} over {len(every)} runs", fontsize=10
+        )
     legend(figure, axis)
     return figure
