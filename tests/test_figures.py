@@ -75,7 +75,7 @@ def test_overlap_bins_hold_their_samples(runs):
 
 
 def test_each_hand_is_drawn_in_the_bins_of_its_view(runs):
-    left, right = view_errors(runs).axes  # at 0, 45, 90 and 135 degrees
+    _, right = view_errors(runs).axes  # at 0, 45, 90 and 135 degrees
     ticks = [label.get_text().split("n = ")[1] for label in right.get_xticklabels()]
     assert ticks == ["1", "1", "1", "0", "1", "0"]  # a bin holds its upper end
     samples = [run.samples for run in runs if run.row == "flip"]

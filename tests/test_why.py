@@ -58,7 +58,7 @@ def test_each_picture_stands_under_its_question_with_numbers_and_source(runs, tm
         assert part.startswith(WHY[name].question) and f'id="figure-{name}"' in part
         assert "features.csv" in part
     mask, base = (of(runs, row, "probe_graph_mm") for row in ("mask", "baseline"))
-    number = f"{(mask - base).mean():+.3g}".replace("-", "\N{MINUS SIGN}")
+    number = f"{(mask - base).mean():+.2f}".replace("-", "\N{MINUS SIGN}")
     assert f"random mask {number}" in parts[0] and f"random mask {number}" in parts[-1]
     assert 'title="features.csv, from rows/*/features.csv, column probe_disturbed_mm"' in section
 

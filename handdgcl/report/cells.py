@@ -8,6 +8,7 @@ from pandas.api.types import is_numeric_dtype
 from handdgcl.report.claims import MEASURES
 from handdgcl.report.runs import pair_title, short_title
 from handdgcl.report.tables import METRICS
+from handdgcl.report.why import digits_of
 
 DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 SOURCE = "rows/*/samples.csv, columns mpjpe_mm and mpvpe_mm"
@@ -57,11 +58,11 @@ def features_cells(table: pd.DataFrame) -> dict:
     found = table.set_index(["measure", "row"])
     lines = []
     for measure in table["measure"].unique():
-        cells, places = [measure], 2 if "_mm" in measure or "_rank" in measure else 3
+        cells = [measure]
         for row in rows:
             there = (measure, row) in found.index
             line = found.loc[(measure, row)] if there else None
-            cells.append(_spread(line["mean"], line["sd"], digits=places) if there else DASH)
+            cells.append(_spread(line["mean"], line["sd"], digits=digits_of(measure)) if there else DASH)
         source = f"features.csv, from rows/*/features.csv, column {measure}"
         lines.append({"cells": cells, "strong": False, "source": source})
     titles = [short_title(row) for row in rows]

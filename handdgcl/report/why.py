@@ -111,22 +111,41 @@ def features_table(runs: list[Run]) -> pd.DataFrame:
 
 
 def readings(table: pd.DataFrame) -> dict[str, str]:
-    """Under each figure of `WHY`: what its first column is in the baseline, and each row minus that."""
+    """Under each figure of `WHY`: its first column by row, less the baseline's; its second less its first.
+
+    Args:
+        table: of `features_table`.
+    """
     lines = {}
     for name, why in WHY.items():
-        column = next(iter(why.columns))
-        found = table[table["measure"] == column].set_index("row")
-        parts = []
-        for row, line in found.iterrows():
-            if pd.notna(line["difference"]):
-                parts.append(f"{short_title(row)} {line['difference']:+.3g} ± {line['difference_sd']:.2g}")
-            else:
-                parts.append(f"{short_title(row)} {line['mean']:.3g} ± {line['sd']:.2g}")
-        if parts:
-            kind = "the other rows minus it" if BASELINE in found.index else "by row"
-            sentence = f"{column}, {kind}, mean ± standard deviation over seeds: {'; '.join(parts)}."
-            lines[name] = sentence.replace("-", "\N{MINUS SIGN}") + f" Source: {SOURCE}."
+        first, *others = why.columns
+        found = table[table["measure"] == first].set_index("row")
+        compared = found["difference"].notna()
+        parts = {first: _by_row(first, found[~compared], "mean", "sd")}
+        parts["minus the baseline's"] = _by_row(first, found[compared], "difference", "difference_sd", "+")
+        if len(others) == 1 and name != "why_alignment":
+            second = table[table["measure"] == others[0]].set_index("row")
+            gap = (second["mean"] - found["mean"]).dropna().reindex(second.index).dropna()
+            parts[f"{others[0]} minus {first}"] = _by_row(first, gap.to_frame("mean"), "mean", None, "+")
+        text = "; ".join(f"{kind}: {numbers}" for kind, numbers in parts.items() if numbers)
+        if text:
+            lines[name] = f"{text}. Mean ± standard deviation over seeds, from {SOURCE}."
     return lines
+
+
+def digits_of(measure: str) -> int:
+    """Decimals that a column of features.csv is shown with."""
+    return 2 if measure.endswith("_mm") or measure.startswith("effective_rank") else 3
+
+
+def _by_row(measure: str, lines: pd.DataFrame, value: str, spread: str | None, sign: str = "") -> str:
+    """Each row with its number: "random mask +0.10 ± 0.02, …"."""
+    digits, texts = digits_of(measure), []
+    for row, line in lines.iterrows():
+        text = f"{line[value]:{sign}.{digits}f}".replace("-", "\N{MINUS SIGN}")
+        known = spread is not None and pd.notna(line[spread])
+        texts.append(f"{short_title(row)} {text}" + (f" ± {line[spread]:.{digits}f}" if known else ""))
+    return ", ".join(texts)
 
 
 def why_figures(runs: list[Run]) -> dict[str, Figure]:
@@ -200,8 +219,7 @@ def _errors(found: pd.DataFrame, runs: list[Run]) -> Figure:
         every += zip(x, y, strict=True)
     label(axis, "Error of a linear readout of the pose from G (mm)", "MPJPE, test split (mm)")
     if len(every) > 2:
-        axis.set_title(
-            f"r = {np.corrcoef(np.transpose(every))[0, 1]:.2f} over {len(every)} runs", fontsize=10
-        )
+        r = np.corrcoef(np.transpose(every))[0, 1]
+        axis.set_title(f"r = {r:.2f} over {len(every)} runs", fontsize=10)
     legend(figure, axis)
     return figure
