@@ -22,11 +22,16 @@ def leave_run(folder, row, seed, *, level=20.0, images=4, **info):
     for name in ("mpjpe_mm", "mpvpe_mm"):
         samples[name] = rng.normal(level, 2, 2 * images).round(4)
     samples["iou"] = (index / images).round(4)
+    samples["view_angle_deg"] = (index / images * 180).round(4)
     samples.to_csv(folder / "samples.csv", index=False)
     if row in ROWS:
         curves = {"epoch": range(1, 4), "train_loss": rng.random(3), "val_mpjpe_mm": rng.random(3)}
         curves["val_mpvpe_mm"] = curves["val_mpjpe_mm"] + 1
         pd.DataFrame(curves).to_csv(folder / "curves.csv", index=False)
+        names = ("probe_graph_mm", "effective_rank", "uniformity")
+        names += () if row == "baseline" else ("probe_disturbed_mm", "effective_rank_disturbed", "alignment")
+        features = dict(zip(names, rng.random(len(names)).round(4), strict=True))
+        pd.DataFrame([features]).to_csv(folder / "features.csv", index=False)
     origin = {"row": row, "seed": seed, "commit": "c0ffee", "machine": MACHINE, "parameters": {"a": {"b": 1}}}
     (folder / "metrics.json").write_text(json.dumps(origin | {"metrics": means(samples)} | info))
     (folder / "joints.json").write_text(json.dumps({hand: dict.fromkeys(JOINTS, level) for hand in HANDS}))

@@ -74,7 +74,7 @@ def made_runs(rng: np.random.Generator, *, shift: dict[str, float] | None = None
             samples = samples.assign(mpvpe_mm=error + 1, mask_iou=0.9 - error / 100)
             curve = error.mean() + np.array([8, 3, 0]) + rng.normal(0, 0.1, 3)
             curves = pd.DataFrame({"epoch": range(1, 4), "val_mpjpe_mm": curve})
-            runs.append(Run(row, seed, {}, {}, samples, curves, pd.DataFrame()))
+            runs.append(Run(row, seed, {}, {}, samples, curves, pd.DataFrame(), {}))
     return runs
 
 

@@ -13,6 +13,7 @@ from handdgcl.report.figures import (
     loss_curves,
     save_figure,
     table_2_dots,
+    view_errors,
 )
 from handdgcl.report.runs import MEAN_HAND, read_runs
 from handdgcl.rows import ROWS
@@ -71,6 +72,19 @@ def test_overlap_bins_hold_their_samples(runs):
     assert drawn["GCN + flip edge"][2] == pytest.approx(last)
     bare = dataclasses.replace(runs[0], samples=runs[0].samples.drop(columns="iou"))
     assert iou_errors([bare, *runs[1:]]) is None
+
+
+def test_each_hand_is_drawn_in_the_bins_of_its_view(runs):
+    _, right = view_errors(runs).axes  # at 0, 45, 90 and 135 degrees
+    ticks = [label.get_text().split("n = ")[1] for label in right.get_xticklabels()]
+    assert ticks == ["1", "1", "1", "0", "1", "0"]  # a bin holds its upper end
+    samples = [run.samples for run in runs if run.row == "flip"]
+    at = lambda s: s.loc[(s["view_angle_deg"] == 135) & (s["hand"] == "right"), "mpjpe_mm"].item()
+    drawn = {line.get_label(): line.get_ydata() for line in right.lines}
+    assert drawn["GCN + flip edge"][4] == pytest.approx(np.mean([at(s) for s in samples]))
+    assert "Mean hand (no image)" not in drawn
+    bare = dataclasses.replace(runs[0], samples=runs[0].samples.drop(columns="view_angle_deg"))
+    assert view_errors([bare, *runs[1:]]) is None
 
 
 def test_a_figure_is_saved_as_png(runs, tmp_path):

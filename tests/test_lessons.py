@@ -7,18 +7,9 @@ from handdgcl.report.lessons import (
     contact_table,
     draw_disturbance,
     draw_samples,
-    kept_nodes,
     node_places,
-    off_diagonal,
     verdict,
 )
-
-
-def test_kept_nodes_are_numbered_as_the_whole_graph():
-    """Two poolings of five nodes: 4, 2, 0 stay, then the 2nd and 3rd of these."""
-    first, second = kept_nodes([torch.tensor([[4, 2, 0]]), torch.tensor([[1, 2]])], 5)
-    assert first[0].tolist() == [True, False, True, False, True]
-    assert second[0].tolist() == [True, False, True, False, False]
 
 
 def test_the_picture_of_a_disturbance_counts_its_edges(hands, tiny_config):
@@ -52,10 +43,6 @@ def test_samples_are_drawn_on_the_picture(tiny_store, hands):
     assert image.shape == skeleton.shape == mesh.shape
     assert (skeleton != image).any()
     assert (mesh != image).any()
-
-
-def test_pairs_of_different_images():
-    assert off_diagonal(torch.arange(9).view(3, 3)).tolist() == [1, 2, 3, 5, 6, 7]
 
 
 def test_a_verdict_says_which_way_and_why():

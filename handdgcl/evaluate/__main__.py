@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from handdgcl.atomic import replacing
+from handdgcl.evaluate.features import write_features
 from handdgcl.evaluate.run import MEAN_HAND, evaluate_checkpoint, evaluate_mean_hand
 from handdgcl.project import Project, enter_project
 from handdgcl.rows import ROWS
@@ -12,7 +13,7 @@ from handdgcl.tracking import log_results, run_logger
 
 
 def main(project: Project) -> None:
-    """Leave metrics.json, samples.csv, … of each row and seed in the results' folder, and in MLflow."""
+    """Leave metrics.json, samples.csv, features.csv, … of each row and seed in its folder, and in MLflow."""
     evaluate_mean_hand(project.config, store=project.store, out=project.results(MEAN_HAND, 0))
     for row in ROWS:
         for seed in project.config.seeds:
@@ -23,6 +24,7 @@ def measure(project: Project, row: str, seed: int) -> None:
     """Measure one trained row."""
     checkpoint, out = project.checkpoint(row, seed), project.results(row, seed)
     metrics = evaluate_checkpoint(checkpoint, project.config, store=project.store, out=out)
+    write_features(checkpoint, store=project.store, out=out, hands=project.config.data.hands)
     with replacing(out / "curves.csv") as path:
         shutil.copyfile(checkpoint.with_name("curves.csv"), path)
     run_id = json.loads((out / "metrics.json").read_text())["mlflow_run"]

@@ -22,6 +22,7 @@ from handdgcl.errors import InputError
 from handdgcl.evaluate.checkpoint import load_model
 from handdgcl.evaluate.interaction import ERRORS, TruePair, failures, interaction_errors, true_interaction
 from handdgcl.evaluate.masks import TrueMasks, mask_errors, true_masks
+from handdgcl.evaluate.view import view_angle
 from handdgcl.hands import Hands, load_hands
 from handdgcl.hands.solid import sealed_faces
 from handdgcl.hands.topology import LEFT, RIGHT, ROOT_JOINT
@@ -109,7 +110,8 @@ def _measure(
     ):
         batch = finish(type(raw)(**{k: v.to(device) for k, v in vars(raw).items()}), hands)
         output = predict(batch)
-        errors.append(sample_errors(output, batch, hands) | contact_errors(output, batch, truth, hands))
+        found = sample_errors(output, batch, hands) | contact_errors(output, batch, truth, hands)
+        errors.append(found | {"view_angle_deg": view_angle(batch.joints)})
     errors = concatenate(errors)
     table = error_table(errors, test.table)
     metrics = means(table)

@@ -6,8 +6,9 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from handdgcl.report.claims import MEASURES
-from handdgcl.report.runs import pair_title
+from handdgcl.report.runs import pair_title, short_title
 from handdgcl.report.tables import METRICS
+from handdgcl.report.why import digits_of
 
 DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 SOURCE = "rows/*/samples.csv, columns mpjpe_mm and mpvpe_mm"
@@ -49,6 +50,23 @@ def table_2_cells(table: pd.DataFrame) -> dict:
         "text": (0,),
         "lines": lines,
     }
+
+
+def features_cells(table: pd.DataFrame) -> dict:
+    """What is in the features: a line for each column of features.csv, a column for each row of Table 2."""
+    rows = list(table["row"].unique())
+    found = table.set_index(["measure", "row"])
+    lines = []
+    for measure in table["measure"].unique():
+        cells = [measure]
+        for row in rows:
+            there = (measure, row) in found.index
+            line = found.loc[(measure, row)] if there else None
+            cells.append(_spread(line["mean"], line["sd"], digits=digits_of(measure)) if there else DASH)
+        source = f"features.csv, from rows/*/features.csv, column {measure}"
+        lines.append({"cells": cells, "strong": False, "source": source})
+    titles = [short_title(row) for row in rows]
+    return {"columns": ["Measure", *titles], "groups": None, "text": (0,), "lines": lines}
 
 
 def claims_cells(table: pd.DataFrame, figures: Collection[str]) -> list[dict]:
@@ -121,10 +139,10 @@ def _number(value: float, *, sign: str = "", digits: int = 2) -> str:
     return DASH if pd.isna(value) else f"{value:{sign}.{digits}f}".replace("-", MINUS)
 
 
-def _spread(value: float, deviation: float, *, sign: str = "") -> str:
+def _spread(value: float, deviation: float, *, sign: str = "", digits: int = 2) -> str:
     """Mean ± standard deviation, without the latter for one seed."""
-    number = _number(value, sign=sign)
-    return number if pd.isna(deviation) else f"{number} ± {_number(deviation)}"
+    number = _number(value, sign=sign, digits=digits)
+    return number if pd.isna(deviation) else f"{number} ± {_number(deviation, digits=digits)}"
 
 
 def _count(value: float) -> str:

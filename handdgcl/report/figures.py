@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from handdgcl.atomic import replacing
 from handdgcl.data.overlap import IOU_BINS, IOU_TITLES
-from handdgcl.hands.topology import FINGERS
+from handdgcl.hands.topology import FINGERS, HANDS
 from handdgcl.report.runs import MEAN_HAND, Run, row_title
 from handdgcl.report.tables import METRICS, by_seed, paper_numbers
 from handdgcl.rows import ROWS
@@ -40,6 +40,9 @@ TERM_TITLES = {
     "cross": "Similarity distinguish, eq. 12",
 }
 JOINT_TITLES = ("1\nbase", "2", "3", "4\ntip")
+VIEW_STEP = 30  # degrees
+VIEW_EDGES = np.arange(0, 181, VIEW_STEP)
+VIEW_CENTRES = VIEW_EDGES[:-1] + VIEW_STEP / 2
 DPI = 160
 
 
@@ -134,6 +137,34 @@ def iou_errors(runs: list[Run]) -> Figure | None:
     return figure
 
 
+def view_errors(runs: list[Run]) -> Figure | None:
+    """MPJPE of each hand by the side it is seen from; None where samples.csv has no view_angle_deg."""
+    if any("view_angle_deg" not in run.samples for run in runs):
+        return None
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    axes = figure.subplots(1, len(HANDS), sharey=True)
+    shown = [run for run in runs if run.row != MEAN_HAND]
+    rows = list(dict.fromkeys(run.row for run in shown))
+    for axis, hand in zip(axes, HANDS, strict=True):
+        for k, row in enumerate(rows):
+            values = np.stack([_by_view(run, hand) for run in shown if run.row == row])  # [seeds,bins]
+            x = VIEW_CENTRES + 3.2 * (k - (len(rows) - 1) / 2)
+            colour, marker, _ = STYLES[row]
+            axis.vlines(x, values.min(0), values.max(0), color=colour, linewidth=2)
+            axis.plot(x, values.mean(0), marker=marker, color=colour, linestyle="", label=row_title(row))
+        counts = _view_bins(runs[0], hand).value_counts(sort=False)
+        ticks = [
+            f"{low}\N{EN DASH}{low + VIEW_STEP}°\nn = {n}" for low, n in zip(VIEW_EDGES, counts, strict=False)
+        ]
+        axis.set_xticks(VIEW_CENTRES, ticks, fontsize=8)
+        label(
+            axis, "Palm's normal to the camera (0° palm, 180° back)", None, title=f"{hand.capitalize()} hand"
+        )
+    axes[0].set_ylabel("MPJPE (mm)")
+    legend(figure, axes[0])
+    return figure
+
+
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a PNG, whole or not at all."""
     with replacing(path) as temporary:
@@ -163,6 +194,17 @@ def band(axis: Axes, row: str, values: pd.DataFrame) -> None:
 def _by_iou(run: Run) -> np.ndarray:
     """MPJPE in each bin, NaN where a bin is empty."""
     return run.samples["mpjpe_mm"].groupby(_bins(run.samples), observed=False).mean().to_numpy()
+
+
+def _by_view(run: Run, hand: str) -> np.ndarray:
+    """MPJPE of one hand in each bin of the view's angle, NaN where a bin is empty."""
+    errors = run.samples.loc[run.samples["hand"] == hand, "mpjpe_mm"]
+    return errors.groupby(_view_bins(run, hand), observed=False).mean().to_numpy()
+
+
+def _view_bins(run: Run, hand: str) -> pd.Series:
+    angles = run.samples.loc[run.samples["hand"] == hand, "view_angle_deg"]
+    return pd.cut(angles, VIEW_EDGES, include_lowest=True)
 
 
 def _bins(samples: pd.DataFrame) -> pd.Series:

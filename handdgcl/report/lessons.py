@@ -30,7 +30,7 @@ def draw_samples(raw: RawBatch, hands: Hands) -> Figure:
     points_2d = project(batch.vertices, raw.intrinsics[:, None])
     zoom = PICTURE_PX / batch.image.shape[-1]
     columns = []
-    for k, picture in enumerate(_pictures(batch.image)):
+    for k, picture in enumerate(pictures(batch.image)):
         skeleton = draw_skeletons(picture, zoom * batch.joints_2d[k])
         mesh = draw_hands(picture, zoom * points_2d[k], batch.vertices[k], hands.faces, opacity=0.8)
         columns.append((picture, skeleton, mesh))
@@ -50,7 +50,7 @@ def draw_predictions(checkpoint: Path, raw: RawBatch) -> Figure:
     zoom = PICTURE_PX / batch.image.shape[-1]
     columns = [
         (picture, *(draw_hands(picture, zoom * p[k], v[k], hands.faces, opacity=0.8) for p, v in views))
-        for k, picture in enumerate(_pictures(batch.image))
+        for k, picture in enumerate(pictures(batch.image))
     ]
     return _mosaic(columns, ("image", "truth", "prediction"))
 
@@ -140,23 +140,6 @@ def draw_kept(kept: list[Tensor], adjacency: Tensor, places: np.ndarray) -> Figu
     return figure
 
 
-def kept_nodes(pooled: list[Tensor], count: int) -> list[Tensor]:
-    """Which of the `count` original nodes each pooling keeps.
-
-    Args:
-        pooled: per pooling `[B, K]`, kept positions among the nodes that came in.
-
-    Returns:
-        per pooling `[B, count]` bool.
-    """
-    batch = len(pooled[0])
-    original, masks = torch.arange(count).expand(batch, -1), []
-    for nodes in pooled:
-        original = original.gather(1, nodes)
-        masks.append(torch.zeros(batch, count, dtype=torch.bool).scatter(1, original, True))
-    return masks
-
-
 def node_places(hands: Hands, counts: list[int]) -> np.ndarray:
     """Where to draw the coarsest graph's nodes: `[N, 2]`, the right hand, fingers up.
 
@@ -179,11 +162,6 @@ def draw_matrices(matrices: dict[str, Tensor], *, low: float, high: float) -> Fi
     return figure
 
 
-def off_diagonal(matrix: Tensor) -> np.ndarray:
-    """The entries of a square matrix off its diagonal: pairs of different images."""
-    return matrix[~torch.eye(len(matrix), dtype=torch.bool)].numpy()
-
-
 def verdict(claim: str, *, matches: bool, because: str, within_noise: bool = False) -> str:
     """One sentence: match or no match with the paper, and the number that says so.
 
@@ -197,7 +175,7 @@ def verdict(claim: str, *, matches: bool, because: str, within_noise: bool = Fal
     return f"{answer} with the paper's claim that {claim}: {because}"
 
 
-def _pictures(image: Tensor) -> np.ndarray:
+def pictures(image: Tensor) -> np.ndarray:
     """`[B, 3, S, S]` in [0, 1] → `[B, P, P, 3]` uint8, P = PICTURE_PX, so that lines are fine."""
     image = functional.interpolate(image, size=(PICTURE_PX, PICTURE_PX), mode="nearest")
     return (image * 255).round().byte().permute(0, 2, 3, 1).numpy()
@@ -206,8 +184,8 @@ def _pictures(image: Tensor) -> np.ndarray:
 def _mosaic(columns: list[tuple[np.ndarray, ...]], titles: tuple[str, ...]) -> Figure:
     """Pictures of equal kind in rows, of equal sample in columns."""
     figure, axes = _grid(len(titles), len(columns), width=1.9, height=1.9)
-    for column, pictures in enumerate(columns):
-        for ax, picture, title in zip(axes[:, column], pictures, titles, strict=True):
+    for column, kinds in enumerate(columns):
+        for ax, picture, title in zip(axes[:, column], kinds, titles, strict=True):
             ax.imshow(picture)
             ax.set(xticks=[], yticks=[], ylabel=title if column == 0 else None)
     return figure

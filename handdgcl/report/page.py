@@ -13,12 +13,14 @@ from handdgcl.config import Config, to_dict
 from handdgcl.report.cells import (
     claims_cells,
     differences_cells,
+    features_cells,
     plain_cells,
     table_1_cells,
     table_2_cells,
 )
 from handdgcl.report.runs import MEAN_HAND, Run, parameter_differences, provenance
 from handdgcl.report.tables import METRICS, table_1, table_2
+from handdgcl.report.why import WHY, readings
 
 GENERATED = "generated"
 WEBP_QUALITY = 88
@@ -43,8 +45,13 @@ CAPTIONS = {
     "root, so its error is zero.",
     "overlap": "MPJPE by how much the hands overlap in the image: a mark at the mean over seeds, a bar over "
     "their range.",
+    "view": "MPJPE of each hand by the side it is seen from: a mark at the mean over seeds, a bar over their "
+    "range. The angle is that of the normal of the palm (the plane of wrist and bases of index and little "
+    "finger, out of the palm) to the direction to the camera: 0° looks into the palm, 90° on its edge, 180° "
+    "on the back of the hand. Columns view_angle_deg and mpjpe_mm of rows/*/samples.csv.",
     "data_samples": "Samples of the data with projected skeleton and mesh.",
     "data_histograms": "How close the hands are, how much they overlap, and what else varies in the data.",
+    **{name: why.caption for name, why in WHY.items()},
 }
 
 
@@ -61,6 +68,7 @@ def write_page(
     images: dict[str, Path],
     counts: pd.DataFrame | None,
     answers: tuple[pd.DataFrame, pd.DataFrame],
+    features: pd.DataFrame,
 ) -> None:
     """Write the page, whole or not at all.
 
@@ -71,6 +79,7 @@ def write_page(
         images: key of `CAPTIONS` -> PNG; those that are absent are left out of the page.
         counts: of the data's selection, or None.
         answers: of `differences.differences` and `verdicts.verdicts`.
+        features: of `why.features_table`.
 
     Raises:
         InputError: the page could not be written.
@@ -93,6 +102,11 @@ def write_page(
         figures={
             name: {"source": _embed(image), "caption": CAPTIONS[name]} for name, image in images.items()
         },
+        why=[
+            {"name": name, "question": WHY[name].question, "reading": text}
+            for name, text in readings(features).items()
+        ],
+        features=features_cells(features),
         counts=None if counts is None else plain_cells(counts),
         provenance=plain_cells(provenance(runs).rename(columns=str.capitalize)),
         parameters=yaml.safe_dump(to_dict(config), sort_keys=False),

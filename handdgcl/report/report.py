@@ -17,11 +17,13 @@ from handdgcl.report.figures import (
     loss_curves,
     save_figure,
     table_2_dots,
+    view_errors,
 )
 from handdgcl.report.page import CAPTIONS, data_name, write_page
 from handdgcl.report.runs import Run
 from handdgcl.report.tables import summary, table_1, table_2, write_csv
 from handdgcl.report.verdicts import verdicts
+from handdgcl.report.why import features_table, why_figures
 
 
 def draw_figures(runs: list[Run], config: Config) -> dict[str, Figure]:
@@ -34,6 +36,8 @@ def draw_figures(runs: list[Run], config: Config) -> dict[str, Figure]:
         "contrast": contrast_monitors(runs),
         "joints": joint_errors(runs),
         "overlap": iou_errors(runs),
+        "view": view_errors(runs),
+        **why_figures(runs),
     }
     return {name: figure for name, figure in figures.items() if figure is not None}
 
@@ -74,6 +78,8 @@ def write_report(
     answers = verdicts(runs, statistics, cost)
     write_csv(statistics, folder / "statistics.csv")
     write_csv(answers, folder / "claims.csv")
+    features = features_table(runs)
+    write_csv(features, folder / "features.csv")
     write_json(folder / "metrics.json", metrics(runs))
     for name, figure in figures.items():
         save_figure(figure, folder / "figures" / f"{name}.png")
@@ -88,6 +94,7 @@ def write_report(
         images=images,
         counts=pd.read_csv(counts) if counts.exists() else None,
         answers=(statistics, answers),
+        features=features,
     )
     return page
 

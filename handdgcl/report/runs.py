@@ -29,6 +29,7 @@ class Run:
         samples: samples.csv, one line per test sample and hand.
         curves: curves.csv, one line per epoch, or None (the mean hand learns nothing).
         joints: joints.json, mean error in mm, joints by hands.
+        features: features.csv, its one line (`evaluate.features`); empty for the mean hand, which has none.
     """
 
     row: str
@@ -38,6 +39,7 @@ class Run:
     samples: pd.DataFrame
     curves: pd.DataFrame | None
     joints: pd.DataFrame
+    features: dict[str, float]
 
 
 def row_title(row: str) -> str:
@@ -47,8 +49,12 @@ def row_title(row: str) -> str:
 
 def pair_title(row: str, other: str) -> str:
     """The name of a difference: "random mask minus baseline"."""
-    names = (row_title(name).removeprefix("GCN ").removeprefix("+ ") for name in (row, other))
-    return " minus ".join(names)
+    return " minus ".join(short_title(name) for name in (row, other))
+
+
+def short_title(row: str) -> str:
+    """The row's name without what all share: "random mask"."""
+    return row_title(row).removeprefix("GCN ").removeprefix("+ ")
 
 
 def read_runs(folder: Path) -> list[Run]:
@@ -132,7 +138,7 @@ def _read_run(folder: Path) -> Run:
                 f"{folder}: {name} is {metrics.get(name)} in metrics.json, "
                 f"but the samples in samples.csv average to {value:.4f}; {_REMEDY}"
             )
-    curves = folder / "curves.csv"
+    curves, features = folder / "curves.csv", folder / "features.csv"
     return Run(
         row=info["row"],
         seed=int(info["seed"]),
@@ -141,6 +147,7 @@ def _read_run(folder: Path) -> Run:
         samples=samples,
         curves=_read_csv(curves) if curves.exists() else None,
         joints=pd.DataFrame(_read_json(folder / "joints.json")),
+        features=_read_csv(features).iloc[0].to_dict() if features.exists() else {},
     )
 
 
