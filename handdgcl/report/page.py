@@ -18,6 +18,9 @@ from handdgcl.report.cells import (
     table_2_cells,
 )
 from handdgcl.report.runs import MEAN_HAND, Run, parameter_differences, provenance
+from handdgcl.report.sweep_figures import SWEEP_CAPTIONS
+from handdgcl.report.sweep_section import sweep_section
+from handdgcl.report.sweeps import Sweeps
 from handdgcl.report.tables import METRICS, table_1, table_2
 
 GENERATED = "generated"
@@ -44,6 +47,7 @@ CAPTIONS = {
     "overlap": "MPJPE by how much the hands overlap in the image: a mark at the mean over seeds, a bar over "
     "their range.",
     "data_samples": "Samples of the data with projected skeleton and mesh.",
+    **SWEEP_CAPTIONS,
     "data_histograms": "How close the hands are, how much they overlap, and what else varies in the data.",
 }
 
@@ -61,6 +65,7 @@ def write_page(
     images: dict[str, Path],
     counts: pd.DataFrame | None,
     answers: tuple[pd.DataFrame, pd.DataFrame],
+    sweeps: Sweeps | None = None,
 ) -> None:
     """Write the page, whole or not at all.
 
@@ -71,6 +76,7 @@ def write_page(
         images: key of `CAPTIONS` -> PNG; those that are absent are left out of the page.
         counts: of the data's selection, or None.
         answers: of `differences.differences` and `verdicts.verdicts`.
+        sweeps: of `sweeps.read_sweeps`.
 
     Raises:
         InputError: the page could not be written.
@@ -94,6 +100,7 @@ def write_page(
             name: {"source": _embed(image), "caption": CAPTIONS[name]} for name, image in images.items()
         },
         counts=None if counts is None else plain_cells(counts),
+        sweeps=None if sweeps is None else sweep_section(sweeps),
         provenance=plain_cells(provenance(runs).rename(columns=str.capitalize)),
         parameters=yaml.safe_dump(to_dict(config), sort_keys=False),
     )

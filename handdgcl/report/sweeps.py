@@ -107,7 +107,7 @@ def effects(results: dict[str, Result]) -> pd.DataFrame:
     for name, result in results.items():
         label, cluster = clusters(result.samples)
         errors = {run: table.set_index("index") for run, table in result.samples.groupby("run")}
-        run_of = result.runs.set_index(["row", "point", "seed"])["run"]
+        run_of = result.runs.set_index(["row", "point", "seed"])["run"].sort_index()
         for pair in pairs(result):
             seeds = sorted(set(run_of.loc[pair[0]].index) & set(run_of.loc[pair[1]].index))
             for measure, about in MEASURES.items():

@@ -28,6 +28,7 @@ from handdgcl.report.claims import (
 from handdgcl.report.differences import mean_of
 from handdgcl.report.runs import Run, pair_title, row_title
 from handdgcl.report.statistics import ALPHA, POWER
+from handdgcl.report.sweeps import Sweeps
 from handdgcl.report.tables import BASELINE
 
 COLUMNS = ["claim", "statement", "verdict", "number", "unit", "low", "high", "figure", "source", "reading"]
@@ -37,7 +38,7 @@ def verdicts(
     runs: list[Run],
     table: pd.DataFrame,
     cost: pd.DataFrame | None = None,
-    sweeps: pd.DataFrame | None = None,
+    sweeps: Sweeps | None = None,
 ) -> pd.DataFrame:
     """The claims, answered: claims.csv.
 
@@ -45,7 +46,7 @@ def verdicts(
         runs: of `read_runs`.
         table: of `differences.differences`.
         cost: of `cost.inference_cost`, or None where no checkpoint was at hand.
-        sweeps: `sweeps.Sweeps.effects`, or None where no sweep was run.
+        sweeps: of `sweeps.read_sweeps`, or None where none was run.
 
     Returns:
         claim, statement, verdict, number (of the difference least in the paper's favour) with unit, low
@@ -56,7 +57,7 @@ def verdicts(
         about = {"claim": name, "statement": claim.statement}
         if name == "C7" and cost is not None:
             answer = of_cost(cost)
-        elif name == "C8" and sweeps is not None and (found := of_terms(sweeps)):
+        elif name == "C8" and sweeps is not None and (found := of_terms(sweeps.effects)):
             answer = found
         else:
             answer = of_differences(claim, table[table["claim"] == name])
