@@ -8,7 +8,7 @@ import pytest
 import handdgcl
 
 ROOT = Path(handdgcl.__file__).parent
-ORDER = ("hands", "data", "model", "train", "evaluate", "report", "bench")
+ORDER = ("hands", "data", "model", "train", "evaluate", "sweeps", "report", "bench")
 FILES = sorted(ROOT.rglob("*.py"))
 
 

@@ -19,6 +19,9 @@ from handdgcl.report.cells import (
     table_2_cells,
 )
 from handdgcl.report.runs import MEAN_HAND, Run, parameter_differences, provenance
+from handdgcl.report.sweep_figures import SWEEP_CAPTIONS
+from handdgcl.report.sweep_section import sweep_section
+from handdgcl.report.sweeps import Sweeps
 from handdgcl.report.tables import METRICS, table_1, table_2
 from handdgcl.report.why import WHY, readings
 
@@ -50,6 +53,7 @@ CAPTIONS = {
     "finger, out of the palm) to the direction to the camera: 0° looks into the palm, 90° on its edge, 180° "
     "on the back of the hand. Columns view_angle_deg and mpjpe_mm of rows/*/samples.csv.",
     "data_samples": "Samples of the data with projected skeleton and mesh.",
+    **SWEEP_CAPTIONS,
     "data_histograms": "How close the hands are, how much they overlap, and what else varies in the data.",
     **{name: why.caption for name, why in WHY.items()},
 }
@@ -69,6 +73,7 @@ def write_page(
     counts: pd.DataFrame | None,
     answers: tuple[pd.DataFrame, pd.DataFrame],
     features: pd.DataFrame,
+    sweeps: Sweeps | None = None,
 ) -> None:
     """Write the page, whole or not at all.
 
@@ -80,6 +85,7 @@ def write_page(
         counts: of the data's selection, or None.
         answers: of `differences.differences` and `verdicts.verdicts`.
         features: of `why.features_table`.
+        sweeps: of `sweeps.read_sweeps`.
 
     Raises:
         InputError: the page could not be written.
@@ -108,6 +114,7 @@ def write_page(
         ],
         features=features_cells(features),
         counts=None if counts is None else plain_cells(counts),
+        sweeps=None if sweeps is None else sweep_section(sweeps),
         provenance=plain_cells(provenance(runs).rename(columns=str.capitalize)),
         parameters=yaml.safe_dump(to_dict(config), sort_keys=False),
     )

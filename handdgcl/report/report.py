@@ -21,13 +21,15 @@ from handdgcl.report.figures import (
 )
 from handdgcl.report.page import CAPTIONS, data_name, write_page
 from handdgcl.report.runs import Run
+from handdgcl.report.sweep_figures import sweep_figures
+from handdgcl.report.sweeps import COLUMNS, Sweeps
 from handdgcl.report.tables import summary, table_1, table_2, write_csv
 from handdgcl.report.verdicts import verdicts
 from handdgcl.report.why import features_table, why_figures
 
 
-def draw_figures(runs: list[Run], config: Config) -> dict[str, Figure]:
-    """The figures that follow from the runs' files alone, by their key in `CAPTIONS`."""
+def draw_figures(runs: list[Run], config: Config, sweeps: Sweeps | None = None) -> dict[str, Figure]:
+    """The figures that follow from the runs' and sweeps' files alone, by their key in `CAPTIONS`."""
     figures = {
         "table2": table_2_dots(runs, data=data_name(config)),
         "validation": learning_curves(runs),
@@ -39,6 +41,7 @@ def draw_figures(runs: list[Run], config: Config) -> dict[str, Figure]:
         "view": view_errors(runs),
         **why_figures(runs),
     }
+    figures |= sweep_figures(sweeps) if sweeps else {}
     return {name: figure for name, figure in figures.items() if figure is not None}
 
 
@@ -49,6 +52,7 @@ def write_report(
     figures: dict[str, Figure],
     *,
     cost: pd.DataFrame | None = None,
+    sweeps: Sweeps | None = None,
 ) -> Path:
     """Write the tables as CSV, metrics.json, figures/*.png and index.html.
 
@@ -59,6 +63,7 @@ def write_report(
         runs: of `read_runs`.
         figures: by their key in `CAPTIONS`.
         cost: of `cost.inference_cost`; without it the folder's inference.csv is used where it is there.
+        sweeps: of `sweeps.read_sweeps`.
 
     Returns:
         index.html.
@@ -75,11 +80,12 @@ def write_report(
     elif inference.exists():
         cost = pd.read_csv(inference)
     statistics = differences(runs)
-    answers = verdicts(runs, statistics, cost)
+    answers = verdicts(runs, statistics, cost, sweeps)
     write_csv(statistics, folder / "statistics.csv")
     write_csv(answers, folder / "claims.csv")
     features = features_table(runs)
     write_csv(features, folder / "features.csv")
+    write_csv(sweeps.effects if sweeps else pd.DataFrame(columns=COLUMNS), folder / "sweeps.csv")
     write_json(folder / "metrics.json", metrics(runs))
     for name, figure in figures.items():
         save_figure(figure, folder / "figures" / f"{name}.png")
@@ -95,6 +101,7 @@ def write_report(
         counts=pd.read_csv(counts) if counts.exists() else None,
         answers=(statistics, answers),
         features=features,
+        sweeps=sweeps,
     )
     return page
 

@@ -90,7 +90,7 @@ def provenance(runs: list[Run]) -> pd.DataFrame:
     table = pd.DataFrame(
         {
             "commit": [str(run.info["commit"]) for run in runs],
-            "machine": [_describe(run.info["machine"]) for run in runs],
+            "machine": [describe(run.info["machine"]) for run in runs],
             "runs": [f"{run.row}-{run.seed}" for run in runs],
         }
     )
@@ -113,7 +113,7 @@ def parameter_differences(runs: list[Run]) -> dict[str, dict[str, list[str]]]:
     }
 
 
-def _describe(machine: dict) -> str:
+def describe(machine: dict) -> str:
     """One line on what `handdgcl.provenance.machine` found."""
     parts = [machine["processor"], f"{machine['cores']} cores", f"{machine['memory_gib']} GiB"]
     if machine["accelerator"] != "none":

@@ -7,31 +7,46 @@ The rules, for the differences that a claim is about (`claims.CLAIMS`):
 - undecided at this size: neither;
 - not measured: what the claim is about was not run or not measured.
 
-C7 is counted, not tested: supported if inference runs exactly as many weights in every row. C8 needs runs
-that leave terms out.
+C7 is counted, not tested: supported if inference runs exactly as many weights in every row. C8 is answered
+by the sweep that leaves out one term each, by the rule of `balance`.
 """
 
 import pandas as pd
 
+from handdgcl.report.balance import of_terms
 from handdgcl.report.cells import digits, signed
-from handdgcl.report.claims import CLAIMS, MEASURES, WITH_DGCLNET, Claim
+from handdgcl.report.claims import (
+    CLAIMS,
+    CONTRADICTED,
+    MEASURES,
+    SUPPORTED,
+    UNDECIDED,
+    UNMEASURED,
+    WITH_DGCLNET,
+    Claim,
+)
 from handdgcl.report.differences import mean_of
 from handdgcl.report.runs import Run, pair_title, row_title
 from handdgcl.report.statistics import ALPHA, POWER
+from handdgcl.report.sweeps import Sweeps
 from handdgcl.report.tables import BASELINE
 
-SUPPORTED, CONTRADICTED = "supported", "contradicted"
-UNDECIDED, UNMEASURED = "undecided at this size", "not measured"
 COLUMNS = ["claim", "statement", "verdict", "number", "unit", "low", "high", "figure", "source", "reading"]
 
 
-def verdicts(runs: list[Run], table: pd.DataFrame, cost: pd.DataFrame | None = None) -> pd.DataFrame:
+def verdicts(
+    runs: list[Run],
+    table: pd.DataFrame,
+    cost: pd.DataFrame | None = None,
+    sweeps: Sweeps | None = None,
+) -> pd.DataFrame:
     """The claims, answered: claims.csv.
 
     Args:
         runs: of `read_runs`.
         table: of `differences.differences`.
         cost: of `cost.inference_cost`, or None where no checkpoint was at hand.
+        sweeps: of `sweeps.read_sweeps`, or None where none was run.
 
     Returns:
         claim, statement, verdict, number (of the difference least in the paper's favour) with unit, low
@@ -42,6 +57,8 @@ def verdicts(runs: list[Run], table: pd.DataFrame, cost: pd.DataFrame | None = N
         about = {"claim": name, "statement": claim.statement}
         if name == "C7" and cost is not None:
             answer = of_cost(cost)
+        elif name == "C8" and sweeps is not None and (found := of_terms(sweeps.effects)):
+            answer = found
         else:
             answer = of_differences(claim, table[table["claim"] == name])
         if name == "C4" and answer["verdict"] != UNMEASURED:
