@@ -44,17 +44,19 @@ def square_crop(points_2d: np.ndarray, *, fill: float, size: int) -> np.ndarray:
     """The affine map of the benchmark's crop: a square around the points, which fill a share of it.
 
     Args:
-        points_2d: `[P, 2]` px of the full image, both hands' projected vertices.
+        points_2d: `[..., P, 2]` px of the full image, both hands' projected vertices.
         fill: share of the crop's side that the longer side of their bounding box takes (0.8).
         size: side S of the crop in px.
 
     Returns:
-        `[2, 3]`: full-image px to crop px (scale and translation; IntagHand, Li et al. 2022).
+        `[..., 2, 3]`: full-image px to crop px (scale and translation; IntagHand, Li et al. 2022).
     """
-    low, high = points_2d.min(0), points_2d.max(0)
-    scale = size * fill / max((high - low).max(), 1e-6)
-    centre = (low + high) / 2
-    return np.array([[scale, 0, size / 2 - scale * centre[0]], [0, scale, size / 2 - scale * centre[1]]])
+    low, high = points_2d.min(-2), points_2d.max(-2)
+    scale = size * fill / np.maximum((high - low).max(-1), 1e-6)
+    crop = np.zeros((*scale.shape, 2, 3))
+    crop[..., 0, 0] = crop[..., 1, 1] = scale
+    crop[..., 2] = size / 2 - scale[..., None] * ((low + high) / 2)
+    return crop
 
 
 def crop_intrinsics(intrinsics: np.ndarray, crop: np.ndarray) -> np.ndarray:

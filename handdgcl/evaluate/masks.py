@@ -49,8 +49,7 @@ def true_masks(points_2d: np.ndarray | Tensor, faces: Tensor) -> TrueMasks:
     """
     points = np.asarray(points_2d, np.float64)
     corners = np.stack([points.min((1, 2)), points.max((1, 2))], 1)  # [B,2,2]
-    windows = [square_crop(pair, fill=FILL, size=GRID) for pair in corners]
-    windows = np.array(windows).reshape(-1, 2, 3)
+    windows = square_crop(corners, fill=FILL, size=GRID)
     return TrueMasks(windows, np.packbits(_masks(points, windows, faces), axis=-1))
 
 

@@ -148,8 +148,7 @@ def _with_joints_2d(
 def _overlap(points_2d: Tensor, hands: Hands) -> np.ndarray:
     """Overlap of the true hands in the benchmark's crop, `[B]`, as prepared data has it."""
     corners = torch.stack([points_2d.amin((1, 2)), points_2d.amax((1, 2))], 1).numpy()
-    crops = [square_crop(pair, fill=_FILL, size=_CROP_PX) for pair in corners]
-    crops = np.array(crops)[:, None, None]  # [B,1,1,2,3]
+    crops = square_crop(corners, fill=_FILL, size=_CROP_PX)[:, None, None]  # [B,1,1,2,3]
     return hand_overlap(
         points_2d.numpy() * crops[..., 0, [0]] + crops[..., 2], hands.faces.numpy(), size=_CROP_PX
     )
