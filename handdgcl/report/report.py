@@ -72,27 +72,29 @@ def write_report(
         InputError: a file could not be written.
     """
     folder = Path(folder)
-    write_csv(table_1(runs, data=data_name(config)), folder / "table1.csv")
-    write_csv(table_2(runs), folder / "table2.csv")
     inference = folder / "inference.csv"
     if cost is not None:
         write_csv(cost, inference)
     elif inference.exists():
         cost = pd.read_csv(inference)
-    statistics = differences(runs)
+    statistics, features = differences(runs), features_table(runs)
     answers = verdicts(runs, statistics, cost, sweeps)
-    write_csv(statistics, folder / "statistics.csv")
-    write_csv(answers, folder / "claims.csv")
-    features = features_table(runs)
-    write_csv(features, folder / "features.csv")
-    write_csv(sweeps.effects if sweeps else pd.DataFrame(columns=COLUMNS), folder / "sweeps.csv")
+    tables = {
+        "table1": table_1(runs, data=data_name(config)),
+        "table2": table_2(runs),
+        "statistics": statistics,
+        "claims": answers,
+        "features": features,
+        "sweeps": sweeps.effects if sweeps else pd.DataFrame(columns=COLUMNS),
+    }
+    for name, table in tables.items():
+        write_csv(table, folder / f"{name}.csv")
     write_json(folder / "metrics.json", metrics(runs))
     for name, figure in figures.items():
         save_figure(figure, folder / "figures" / f"{name}.png")
     images = {name: folder / "figures" / f"{name}.png" for name in figures}
     images |= {name: path for name in CAPTIONS if (path := folder / f"{name}.png").exists()}
-    counts = folder / "data_counts.csv"
-    page = folder / "index.html"
+    counts, page = folder / "data_counts.csv", folder / "index.html"
     write_page(
         page,
         config,
