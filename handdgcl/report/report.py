@@ -73,9 +73,7 @@ def write_report(
     """
     folder = Path(folder)
     inference = folder / "inference.csv"
-    if cost is not None:
-        write_csv(cost, inference)
-    elif inference.exists():
+    if cost is None and inference.exists():
         cost = pd.read_csv(inference)
     statistics, features = differences(runs), features_table(runs)
     answers = verdicts(runs, statistics, cost, sweeps)
@@ -86,7 +84,7 @@ def write_report(
         "claims": answers,
         "features": features,
         "sweeps": sweeps.effects if sweeps else pd.DataFrame(columns=COLUMNS),
-    }
+    } | ({} if cost is None else {"inference": cost})
     for name, table in tables.items():
         write_csv(table, folder / f"{name}.csv")
     write_json(folder / "metrics.json", metrics(runs))
