@@ -98,7 +98,7 @@ def pck_auc(per_joint_mm: Tensor) -> Tensor:
 
 def _in_front(file: HandFile, *, required: bool = False) -> bool:
     """Whether the hands stand before the camera; none of them may if they are relative to a root."""
-    behind = np.any([(v[..., 2] <= 0).any(1) for v in file.vertices], axis=0)
+    behind = file.nearest <= 0
     if behind.any() and (required or not behind.all()):
         raise InputError(
             f"{file.name}: left, right: sample {behind.argmax()} is not in front of the camera, "
