@@ -128,7 +128,7 @@ def test_one_seed_decides_nothing(tmp_path):
 
 def test_the_cost_of_inference_is_counted():
     cost = pd.DataFrame({"row": ["baseline", "dgclnet", "similarity"], "weights": [100, 100, 100]})
-    cost = cost.assign(training_only_weights=[0, 40, 41], milliseconds=[2.0, 2.1, 2.2])
+    cost = cost.assign(training_only_weights=[0, 40, 41], mflop=5.0, milliseconds=[2.0, 2.1, 2.2])
     runs = made_runs(np.random.default_rng(0))
     found = answer(runs, cost)[1].loc["C7"]
     assert found["verdict"] == "supported" and "41 that only training uses" in found["reading"]
