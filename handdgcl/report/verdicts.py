@@ -8,8 +8,7 @@ The rules, for the differences that a claim is about (`claims.CLAIMS`):
 - not measured: what the claim is about was not run or not measured.
 
 C7 is counted, not tested: supported if the exported network has exactly as many weights and operations in
-every row. C8 is answered
-by the sweep that leaves out one term each, by the rule of `balance`.
+every row. C8 is answered by the sweep that leaves out one term each, by the rule of `balance`.
 """
 
 import pandas as pd
@@ -98,23 +97,23 @@ def of_differences(claim: Claim, lines: pd.DataFrame) -> dict:
 
 
 def of_cost(cost: pd.DataFrame) -> dict:
-    """The same for C7: whether inference has as many weights and operations in every row as in the baseline."""
+    """The same for C7: whether every row has the baseline's count of weights and operations."""
     rows = cost.set_index("row")
     if not {BASELINE, *(row for row, _ in WITH_DGCLNET)} <= set(rows.index):
         return {"verdict": UNMEASURED, "reading": "Not measured: a row that it is about was not run."}
     base, dropped = int(rows.loc[BASELINE, "weights"]), int(rows["training_only_weights"].max())
     more = int(rows["weights"].max()) - base
-    same = (rows["weights"] == base).all() and (rows["mflop"] == rows.loc[BASELINE, "mflop"]).all()
-    times = rows["milliseconds"]
+    same = (rows[["weights", "mflop"]] == rows.loc[BASELINE, ["weights", "mflop"]]).all(axis=None)
+    operations, times = rows["mflop"], rows["milliseconds"]
     return {
         "verdict": SUPPORTED if same else CONTRADICTED,
         "number": more,
         "unit": "weights",
         "figure": "",
         "source": "inference.csv, from runs/*/rows/*/checkpoint.ckpt, weights",
-        "reading": f"The exported network has {base:,} weights and takes {rows.loc[BASELINE, 'mflop']:,.1f} "
+        "reading": f"The exported network has {base:,} weights and takes {operations[BASELINE]:,.1f} "
         f"million operations an image in the baseline, at most {more:,} and "
-        f"{rows['mflop'].max() - rows.loc[BASELINE, 'mflop']:,.1f} million more in another row; up to {dropped:,} "
+        f"{operations.max() - operations[BASELINE]:,.1f} million more in another row; up to {dropped:,} "
         f"weights that only training uses are left behind. One image takes {times.min():.2f} to "
         f"{times.max():.2f} ms of processor time, by row.",
     }
