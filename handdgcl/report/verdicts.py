@@ -156,8 +156,17 @@ def _reading(line: pd.Series, count: int, confirmed: int, refuted: int) -> str:
     return (
         f"{start}{about} in {name}, its interval {zero} 0 (corrected p {_p(line['p_holm'])}); "
         f"a true {line['detectable']:.{digits(measure.unit)}f}{unit} would show in {100 * POWER:.0f} % "
-        "of such studies."
+        f"of such studies. {_size(line)}"
     )
+
+
+def _size(line: pd.Series) -> str:
+    """What size of study would tell."""
+    if line["p_holm"] < ALPHA:
+        return ""
+    if pd.isna(line["seeds_to_show"]):
+        return "Were it as large as it looks, no number of seeds would show it without more test subjects."
+    return f"Were it as large as it looks, {line['seeds_to_show']:.0f} seeds would show it, uncorrected."
 
 
 def _p(value: float) -> str:
