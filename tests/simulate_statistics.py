@@ -10,11 +10,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from handdgcl.report.balance import of_terms
 from handdgcl.report.differences import differences
 from handdgcl.report.runs import MEAN_HAND, Run, read_runs
 from handdgcl.report.statistics import Spread, half_width, spread
+from handdgcl.report.sweeps import MEASURES, TASKS, TERMS, Result, Sweeps, effects
+from handdgcl.report.tables import BEST
 from handdgcl.report.verdicts import CONTRADICTED, SUPPORTED, verdicts
 from handdgcl.rows import ROWS
+from handdgcl.sweeps.plan import Sweep
 
 SEEDS, SUBJECTS, SAMPLES = 3, 10, 100  # samples of each subject
 # Standard deviations of seed, subject, seed x subject and sample, mm. The last one is what the
@@ -86,6 +90,38 @@ def permuted(runs: list[Run], rng: np.random.Generator) -> list[Run]:
     return [dataclasses.replace(r, row=str(names[r.seed][r.row])) for r in runs if r.row != MEAN_HAND]
 
 
+def left_out_terms(rng: np.random.Generator, *, shift: dict[str, float] | None = None) -> Sweeps:
+    """A sweep of the loss's terms with three seeds on 60 images of 10 subjects.
+
+    Args:
+        rng: random numbers.
+        shift: what leaving out a term adds to the error that it is there for, mm or px.
+    """
+    subject = np.arange(60) // 6
+    level, runs, samples = 20 + rng.normal(0, 3, 60), [], []
+    for point in ("all terms", *TASKS):
+        of_point = rng.normal(0, 0.1, 10)[subject] if point in TASKS else 0
+        for seed in range(3):
+            runs.append({"row": BEST, "point": point, "seed": seed, "run": f"{point}-{seed}"})
+            table = pd.DataFrame({"run": runs[-1]["run"], "index": range(60), "subject": subject})
+            for error in MEASURES:
+                more = (shift or {}).get(point, 0) * (TASKS.get(point) == error)
+                table[error] = level + of_point + more + rng.normal(0, 0.1) + rng.normal(0, 0.8, 60)
+            samples.append(table)
+    sweep = Sweep("", "all terms", {point: {} for point in ("all terms", *TASKS)})
+    results = {TERMS: Result(sweep, pd.DataFrame(runs), pd.concat(samples), {})}
+    return Sweeps(results, effects(results))
+
+
+def share_of_sweeps(rng: np.random.Generator, count: int) -> tuple[float, float]:
+    """The shares of sweeps without any effect that support C8, and that support or contradict it."""
+    found = np.zeros((count, 2))
+    for k in range(count):
+        verdict = of_terms(left_out_terms(rng).effects)["verdict"]
+        found[k] = verdict == SUPPORTED, verdict in (SUPPORTED, CONTRADICTED)
+    return tuple(found.mean(0))
+
+
 def share_of_pages(draw_runs: Callable[[], list[Run]], count: int) -> tuple[float, float]:
     """The shares of pages with at least one claim supported, and with one supported or contradicted."""
     found = np.zeros((count, 2))
@@ -110,3 +146,5 @@ if __name__ == "__main__":
     ):
         supported, decided = share_of_pages(made, 400)
         print(f"{name}: {supported:.1%} of 400 pages support a claim, {decided:.1%} decide one")
+    supported, decided = share_of_sweeps(np.random.default_rng(0), 400)
+    print(f"no term matters: {supported:.1%} of 400 sweeps support C8, {decided:.1%} decide it")

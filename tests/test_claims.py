@@ -128,13 +128,15 @@ def test_one_seed_decides_nothing(tmp_path):
 
 def test_the_cost_of_inference_is_counted():
     cost = pd.DataFrame({"row": ["baseline", "dgclnet", "similarity"], "weights": [100, 100, 100]})
-    cost = cost.assign(training_only_weights=[0, 40, 41], milliseconds=[2.0, 2.1, 2.2])
+    cost = cost.assign(training_only_weights=[0, 40, 41], mflop=5.0, milliseconds=[2.0, 2.1, 2.2])
     runs = made_runs(np.random.default_rng(0))
     found = answer(runs, cost)[1].loc["C7"]
-    assert found["verdict"] == "supported" and "41 that only training uses" in found["reading"]
+    assert found["verdict"] == "supported" and "41 weights that only training uses" in found["reading"]
     cost.loc[1, "weights"] = 101
     found = answer(runs, cost)[1].loc["C7"]
     assert found["verdict"] == "contradicted" and found["number"] == 1
+    cost = cost.assign(weights=100, mflop=[5.0, 5.0, 5.1])
+    assert answer(runs, cost)[1].loc["C7", "verdict"] == "contradicted"
 
 
 def test_permuted_labels_support_next_to_nothing():

@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -24,7 +25,8 @@ NEUTRAL = {"atomic", "config", "errors", "project", "provenance", "tracking", "e
 def stages():
     """name -> stage, without the profile: "egd-mask-0"."""
     with Repo(str(ROOT)) as repo:
-        return {re.sub(r"@[a-z]+", "", stage.name): stage for stage in repo.index.stages}
+        study = [stage for stage in repo.index.stages if Path(stage.path) == ROOT / "dvc.yaml"]
+        return {re.sub(r"@[a-z]+", "", stage.name): stage for stage in study}
 
 
 def deps(stage):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from simulate_statistics import TRUTH, WORLDS, coverage, draw, in_parts
 
-from handdgcl.report.statistics import detectable, half_width, holm, p_value, spread
+from handdgcl.report.statistics import Spread, detectable, half_width, holm, p_value, seeds_to_show, spread
 
 
 def test_variances_are_those_of_the_two_way_layout():
@@ -85,3 +85,20 @@ def test_holm_on_a_worked_example():
     assert holm([0.01, 0.04, np.nan, 0.03, 0.005]) == pytest.approx(
         [0.03, 0.06, np.nan, 0.06, 0.02], nan_ok=True
     )
+
+
+def test_the_seeds_that_show_a_difference_are_the_fewest_that_do():
+    """Against the power of Student's t: 0.8 with n seeds, less with n - 1."""
+    values = np.array([[1.0], [2.0], [4.0], [1.5]])
+    known = spread(values, np.zeros(1, dtype=int))
+    found = int(seeds_to_show(known))
+    for seeds, shows in ((found, True), (found - 1, False)):
+        more = Spread(known.mean, known.seeds * 4 / seeds, known.clusters, known.interaction, (seeds, 1))
+        assert (detectable(more) <= known.mean) == shows
+    assert np.isnan(seeds_to_show(spread(values - values.mean() + 1e-3, np.zeros(1, dtype=int))))
+
+
+def test_no_number_of_seeds_makes_up_for_few_clusters():
+    rng, cluster = np.random.default_rng(5), np.repeat(np.arange(6), 10)
+    apart = np.repeat(rng.normal(0.3, 1, 6), 10)  # subjects differ, seeds do not
+    assert np.isnan(seeds_to_show(spread(apart + rng.normal(0, 0.01, (3, 60)), cluster)))

@@ -21,6 +21,7 @@ from handdgcl.train import train_row
 from handdgcl.train.module import TrainingModule
 from handdgcl.train.run import StoreData
 
+PATIENCE_S = 600  # with processes of seconds, on a machine that others use as well
 MAIN = {"loss", "joints_3d", "vertices_3d", "joints_2d", "length", "transition"}
 
 
@@ -208,10 +209,10 @@ def test_missing_data_names_the_remedy(tiny_config, tmp_path):
 
 
 def test_two_processes_train_as_one_on_the_joint_batch(tiny_config, tiny_store, tmp_path):
-    alone = start_processes(tiny_config, tiny_store, tmp_path / "1", 1)
-    together = start_processes(tiny_config, tiny_store, tmp_path / "2", 2)
+    alone = start_processes(tiny_config, tiny_store, tmp_path / "1", 1, "still")
+    together = start_processes(tiny_config, tiny_store, tmp_path / "2", 2, "still")
     for process in alone + together:
-        assert process.wait(timeout=120) == 0
+        assert process.wait(PATIENCE_S) == 0
     one, two = tmp_path / "1", tmp_path / "2"
     for file in ("queue-0.pt", "queue-1.pt"):  # every process holds the same queue
         queue, expected = torch.load(two / file), torch.load(one / "queue-0.pt")
@@ -224,21 +225,48 @@ def test_two_processes_train_as_one_on_the_joint_batch(tiny_config, tiny_store, 
     assert np.allclose(table[terms], expected[terms], rtol=1e-3)
 
 
-def start_processes(config, store, out, count):
+def test_two_processes_go_on_after_a_kill_under_slurm_too(tiny_config, tiny_store, tmp_path):
+    whole = start_processes(tiny_config, tiny_store, tmp_path / "whole", 2, "whole")
+    cut = start_processes(tiny_config, tiny_store, tmp_path / "cut", 2, "cut")
+    assert [process.wait(PATIENCE_S) for process in whole + cut] == [0, 0, 3, 3]
+    assert (tmp_path / "cut" / "work" / "states" / "last.ckpt").exists()
+    assert not (tmp_path / "cut" / "history-0.json").exists()
+    resumed = start_processes(tiny_config, tiny_store, tmp_path / "cut", 2, "whole", start=slurm)
+    assert [process.wait(PATIENCE_S) for process in resumed] == [0, 0]
+    for name in ("checkpoint.ckpt", "curves.csv", "history-0.json"):
+        ours, theirs = ((tmp_path / folder / name).read_bytes() for folder in ("cut", "whole"))
+        assert ours == theirs, name
+    for folder in (tmp_path / "whole", tmp_path / "cut"):  # each process has validated with the same norms
+        assert (folder / "history-1.json").read_bytes() == (folder / "history-0.json").read_bytes()
+
+
+def torchrun(count, rank):
+    """What torchrun sets."""
+    joint = {"WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "TORCHELASTIC_RUN_ID": "test", "GROUP_RANK": 0}
+    return joint | {"RANK": rank, "LOCAL_RANK": rank}
+
+
+def slurm(count, rank):
+    """What srun sets in a batch job of one node."""
+    job = {"SLURM_JOB_ID": 1, "SLURM_JOB_NAME": "test", "SLURM_NODELIST": "localhost", "SLURM_NODEID": 0}
+    tasks = {"SLURM_NTASKS": count, "SLURM_NTASKS_PER_NODE": count}
+    return job | tasks | {"SLURM_PROCID": rank, "SLURM_LOCALID": rank}
+
+
+def start_processes(config, store, out, count, mode, *, start=torchrun):
     """`count` processes that train together on joint batches of 4."""
     settings = to_dict(config)
     settings["train"] |= {"devices": count, "batch_size": 4 // count}
-    out.mkdir()
+    out.mkdir(exist_ok=True)
     (out / "params.yaml").write_text(json.dumps(settings))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    joint = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
-    joint |= {"TORCHELASTIC_RUN_ID": "test", "GROUP_RANK": 0, "OMP_NUM_THREADS": 1}
+        meet = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free.getsockname()[1], "OMP_NUM_THREADS": 1}
+    script = Path(__file__).with_name("one_rank.py")
     return [
         subprocess.Popen(
-            [sys.executable, Path(__file__).with_name("one_rank.py"), out / "params.yaml", store, out],
-            env=os.environ | {k: str(v) for k, v in (joint | {"RANK": rank, "LOCAL_RANK": rank}).items()},
+            [sys.executable, script, out / "params.yaml", store, out, mode],
+            env=os.environ | {k: str(v) for k, v in (meet | start(count, rank)).items()},
         )
         for rank in range(count)
     ]

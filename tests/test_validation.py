@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from handdgcl.evaluate import load_model
-from handdgcl.report.cost import inference_cost
+from handdgcl.report.cost import export_network, inference_cost
 from handdgcl.report.validation import validation_difference, validation_errors
 from handdgcl.train import train_row
 
@@ -31,6 +31,26 @@ def test_inference_has_the_baselines_weights_and_none_of_dgclnet(checkpoints):
     assert cost.loc["baseline", "training_only_weights"] == 0
     assert cost.loc["similarity", "training_only_weights"] > 0
     assert (cost["milliseconds"] > 0).all()
+    assert cost.loc["baseline", "mflop"] == cost.loc["similarity", "mflop"]
+    side = load_model(checkpoints["baseline"]).config.data.image_size
+    first = (
+        2
+        * 7
+        * 7
+        * 3
+        * (side // 2) ** 2
+        * stored["network.encoder.resnet.embedder.embedder.convolution.weight"].shape[0]
+    )
+    assert cost.loc["baseline", "mflop"] > first / 1e6
+
+
+def test_the_exported_program_gives_the_networks_hands(checkpoints):
+    trained = load_model(checkpoints["similarity"])
+    image = torch.rand(1, 3, *[trained.config.data.image_size] * 2)
+    hands = export_network(trained).module()(image)
+    with torch.inference_mode():
+        expected = trained.network(image).metric_vertices()
+    assert torch.allclose(hands, expected, atol=1e-6)
 
 
 def test_the_difference_is_that_of_the_curves_and_its_noise_that_of_the_samples(checkpoints, tiny_store):

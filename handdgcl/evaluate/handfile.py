@@ -10,13 +10,14 @@ An .npz with N pairs, the same pairs in the same order on both sides:
 | `left_px`, `right_px` | `[N, 778, 2]` | optional, prediction: vertices in the image, by its own camera |
 """
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from handdgcl.errors import InputError
+from handdgcl.evaluate.npz import DAMAGE, Rows, open_npz
 from handdgcl.hands.topology import HANDS, JOINT_COUNT, VERTEX_COUNT
 
 HAND_SIZE_M = (0.04, 0.5)  # extent of a plausible hand: tells metres from millimetres and unit bones
@@ -25,15 +26,19 @@ _KEYS = {
     "joints": ("joints_{}", (JOINT_COUNT, 3)),
     "pixels": ("{}_px", (VERTEX_COUNT, 2)),
 }
+_CHUNK = 1024  # samples looked at together
+
+Array = np.ndarray | Rows
 
 
 @dataclass(frozen=True)
 class HandFile:
-    """The checked contents of one file; arrays of (left, right).
+    """The checked contents of one file; arrays of (left, right), which may lie on disk: take slices.
 
     Attributes:
         name: the file, for messages.
         vertices: `[N, 778, 3]` of each hand, metres.
+        nearest: `[N]` metres, the least z of both hands.
         joints: `[N, 21, 3]` of each hand, or None.
         pixels: `[N, 778, 2]` of each hand, or None.
         intrinsics: `[N, 3, 3]`, or None.
@@ -41,9 +46,10 @@ class HandFile:
     """
 
     name: str
-    vertices: tuple[np.ndarray, ...]
-    joints: tuple[np.ndarray, ...] | None = None
-    pixels: tuple[np.ndarray, ...] | None = None
+    vertices: tuple[Array, ...]
+    nearest: np.ndarray
+    joints: tuple[Array, ...] | None = None
+    pixels: tuple[Array, ...] | None = None
     intrinsics: np.ndarray | None = None
     ignored: tuple[str, ...] = ()
 
@@ -60,24 +66,23 @@ def read_hand_file(path: str | Path) -> HandFile:
     """
     path = Path(path)
     try:
-        with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays = open_npz(path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; give an .npz with left and right, [N, 778, 3]") from None
-    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise InputError(
             f"{path}: not an .npz of plain arrays ({error}); write it with numpy.savez"
         ) from error
     return check_arrays(arrays, name=str(path))
 
 
-def check_arrays(arrays: dict[str, np.ndarray], *, name: str) -> HandFile:
-    """The same from arrays in memory.
+def check_arrays(arrays: dict[str, Array], *, name: str) -> HandFile:
+    """The same from arrays.
 
     Raises:
         InputError: as `read_hand_file`; `name` stands for the file.
     """
-    found, count = {}, None
+    found, looks, count = {}, {}, None
     for field, (pattern, tail) in _KEYS.items():
         keys = [pattern.format(hand) for hand in HANDS]
         present = [key for key in keys if key in arrays]
@@ -86,21 +91,32 @@ def check_arrays(arrays: dict[str, np.ndarray], *, name: str) -> HandFile:
             raise InputError(f"{name}: array {missing!r} is missing; it has {', '.join(arrays) or 'none'}")
         if present:
             for key in keys:
-                _check_shape(arrays[key], (count, *tail), f"{name}: {key}")
+                looks[key] = _check(arrays[key], (count, *tail), f"{name}: {key}")
                 count = len(arrays[key])
             found[field] = tuple(arrays[key] for key in keys)
     intrinsics = _intrinsics(arrays.get("intrinsics"), count, name)
-    for key, array in zip(HANDS, found["vertices"], strict=True):
-        size = float(np.median(np.ptp(array, axis=1).max(-1)))
+    for key in HANDS:
+        size = float(np.median(looks[key].extent))
         if not HAND_SIZE_M[0] <= size <= HAND_SIZE_M[1]:
             raise InputError(f"{name}: {key}: its hands are {size:.3g} long (median); metres are wanted")
     read = {"intrinsics"} | {pattern.format(hand) for pattern, _ in _KEYS.values() for hand in HANDS}
     return HandFile(
-        name=name, **found, intrinsics=intrinsics, ignored=tuple(key for key in arrays if key not in read)
+        name=name,
+        **found,
+        nearest=np.minimum(*(looks[key].least for key in HANDS)),
+        intrinsics=intrinsics,
+        ignored=tuple(key for key in arrays if key not in read),
     )
 
 
-def _check_shape(array: np.ndarray, shape: tuple, name: str) -> None:
+class _Look(NamedTuple):
+    """Of each sample `[N]`: its greatest extent along an axis, and the least of its last coordinate."""
+
+    extent: np.ndarray
+    least: np.ndarray
+
+
+def _check(array: Array, shape: tuple, name: str) -> _Look:
     """Refuse another shape (None: any length but 0), a type that is no number, and NaN or infinity."""
     expected = [length if length is not None else "N" for length in shape]
     matches = len(array.shape) == len(shape) and all(
@@ -110,17 +126,27 @@ def _check_shape(array: np.ndarray, shape: tuple, name: str) -> None:
         raise InputError(f"{name}: shape {list(array.shape)}; expected {expected}".replace("'", ""))
     if array.dtype.kind not in "fiu":
         raise InputError(f"{name}: holds {array.dtype}; numbers are wanted")
-    bad = ~np.isfinite(array.reshape(len(array), -1)).all(1)
-    if bad.any():
-        raise InputError(f"{name}: sample {bad.argmax()} is NaN or infinite; {bad.sum()} such samples")
+    looks = []
+    for start in range(0, len(array), _CHUNK):
+        chunk = array[start : start + _CHUNK]
+        points = chunk.reshape(len(chunk), -1, shape[-1])
+        with np.errstate(invalid="ignore"):
+            looks.append((np.isfinite(points).all((1, 2)), np.ptp(points, 1).max(1), points[..., -1].min(1)))
+    finite, extent, least = (np.concatenate(part) for part in zip(*looks, strict=True))
+    if not finite.all():
+        raise InputError(
+            f"{name}: sample {finite.argmin()} is NaN or infinite; {(~finite).sum()} such samples"
+        )
+    return _Look(extent, least)
 
 
-def _intrinsics(array: np.ndarray | None, count: int, name: str) -> np.ndarray | None:
+def _intrinsics(array: Array | None, count: int, name: str) -> np.ndarray | None:
     """K of every sample."""
     if array is None:
         return None
     shape = (3, 3) if array.ndim == 2 else (count, 3, 3)
-    _check_shape(array, shape, f"{name}: intrinsics")
+    _check(array, shape, f"{name}: intrinsics")
+    array = array[:]
     bad = (array[..., 2, :] != (0, 0, 1)).any(-1) | (array[..., [0, 1], [0, 1]] == 0).any(-1)
     if bad.any():
         raise InputError(

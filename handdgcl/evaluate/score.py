@@ -18,7 +18,7 @@ from handdgcl.evaluate.protocol import PROTOCOL
 from handdgcl.hands import Hands
 from handdgcl.hands.solid import sealed_faces
 from handdgcl.hands.topology import FINGERS, HANDS
-from handdgcl.model.metrics import Points, concatenate, error_table, joint_means, means, position_errors
+from handdgcl.model.metrics import Points, error_table, joint_means, means, position_errors
 
 PCK_MM = 50  # the PCK curve runs from 0 to here, in steps of 1 mm
 _CHUNK = 256  # pairs at a time
@@ -58,26 +58,26 @@ def score(prediction: HandFile, truth: HandFile, hands: Hands, *, interaction: b
         raise InputError(f"{truth.name}: behind the camera of its intrinsics; leave these out")
     camera = truth.intrinsics is not None and (prediction.pixels is not None or _in_front(prediction))
     chunks = [slice(start, start + _CHUNK) for start in range(0, len(truth), _CHUNK)]
-    parts, overlap, faces = [], [], sealed_faces(hands)
+    errors, faces = {}, sealed_faces(hands)
+    overlap = None if truth.intrinsics is None else np.empty(len(truth), np.float32)
     for rows in tqdm(chunks, desc="score", leave=False, disable=None):
         points, true = (_points(file, rows, hands) for file in (prediction, truth))
         true_2d = None
         if truth.intrinsics is not None:
             true_2d = project(true.vertices, _intrinsics(truth, rows))
-            overlap.append(_overlap(true_2d, hands))
+            overlap[rows] = _overlap(true_2d, hands)
         points_2d = _pixels(prediction, truth, points, rows) if camera else None
         if camera:
             points = _with_joints_2d(points, prediction, truth, points_2d, rows, hands)
             true = Points(true.vertices, true.joints, project(true.joints, _intrinsics(truth, rows)))
-        errors = position_errors(points, true)
-        errors["pck_0_50mm_auc"] = pck_auc(errors["per_joint_mm"])
+        found = position_errors(points, true)
+        found["pck_0_50mm_auc"] = pck_auc(found["per_joint_mm"])
         if interaction:
-            errors |= interaction_errors(points.vertices, true_interaction(true.vertices, faces), faces)
+            found |= interaction_errors(points.vertices, true_interaction(true.vertices, faces), faces)
             if camera:
-                errors |= mask_errors(points_2d, true_masks(true_2d, hands.faces), hands.faces)
-        parts.append(errors)
-    errors = concatenate(parts)
-    about = {"iou": np.concatenate(overlap)} if overlap else {}
+                found |= mask_errors(points_2d, true_masks(true_2d, hands.faces), hands.faces)
+        _keep(found, errors, rows, len(truth))
+    about = {} if overlap is None else {"iou": overlap}
     table = error_table(errors, pd.DataFrame(about, index=range(len(truth))))
     return Score(table, _summary(table, errors, prediction, truth, camera))
 
@@ -98,7 +98,7 @@ def pck_auc(per_joint_mm: Tensor) -> Tensor:
 
 def _in_front(file: HandFile, *, required: bool = False) -> bool:
     """Whether the hands stand before the camera; none of them may if they are relative to a root."""
-    behind = np.any([(v[..., 2] <= 0).any(1) for v in file.vertices], axis=0)
+    behind = file.nearest <= 0
     if behind.any() and (required or not behind.all()):
         raise InputError(
             f"{file.name}: left, right: sample {behind.argmax()} is not in front of the camera, "
@@ -125,6 +125,17 @@ def _points(file: HandFile, rows: slice, hands: Hands) -> Points:
 def _intrinsics(truth: HandFile, rows: slice) -> Tensor:
     """K `[B, 1, 3, 3]`."""
     return torch.as_tensor(np.array(truth.intrinsics[rows])).double()[:, None]
+
+
+def _keep(found: dict[str, Tensor], errors: dict[str, Tensor], rows: slice, count: int) -> None:
+    """Write a chunk's errors into those of all `count` pairs.
+
+    A list of the chunks' own small tensors would hold on to the freed memory between them, many gigabytes.
+    """
+    for name, value in found.items():
+        if name not in errors:
+            errors[name] = value.new_empty(count, *value.shape[1:])
+        errors[name][rows] = value
 
 
 def _pixels(prediction: HandFile, truth: HandFile, points: Points, rows: slice) -> Tensor:

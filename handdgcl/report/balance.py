@@ -56,7 +56,8 @@ def _reading(needed: list[str], helped: pd.DataFrame, weakest: pd.Series) -> str
     worse += f" ({', '.join(needed)})" if needed else ""
     smaller = [f"{MEASURES[line.measure].title} without {line.point}" for line in helped.itertuples()]
     worse += f", and makes smaller: {', '.join(smaller)}" if smaller else ", and makes none smaller"
-    unit, name = weakest["unit"], MEASURES[weakest["measure"]].title
+    unit, title = weakest["unit"], MEASURES[weakest["measure"]].title
+    name = title if title.isupper() else title.lower()
     deciding = f"{signed(weakest['difference'], unit)} {unit} in {name} without {weakest['point']}"
     if pd.isna(weakest["detectable"]):
         return f"{worse}; least in its favour, {deciding}, with one seed, which gives no interval."

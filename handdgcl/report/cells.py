@@ -90,7 +90,7 @@ def differences_cells(table: pd.DataFrame) -> dict:
     """Paired differences as cells; each line's tooltip names file and column."""
     columns = [
         *("Difference", "Measure", "Claim", "Paper", "Ours", "95 % interval", "p", "p, Holm"),
-        *("Effect size", "Detectable"),
+        *("Effect size", "Detectable", "Seeds"),
     ]
     lines = []
     for line in table.to_dict("records"):
@@ -105,6 +105,7 @@ def differences_cells(table: pd.DataFrame) -> dict:
             *(_number(line[p], digits=3) for p in ("p", "p_holm")),
             _number(line["effect_size"], sign="+"),
             _number(line["detectable"], digits=digits(unit)),
+            _number(line["seeds_to_show"], digits=0),
         ]
         source = f"statistics.csv, from rows/*/{measure.file}, {measure.column}: {measure.rule}"
         lines.append({"cells": cells, "strong": False, "source": source})

@@ -5,7 +5,7 @@ import pandas as pd
 
 from handdgcl.report.claims import DGCLNET, EXPLICIT, MEASURES, Measure, deciding
 from handdgcl.report.runs import MEAN_HAND, Run
-from handdgcl.report.statistics import detectable, half_width, holm, p_value, spread
+from handdgcl.report.statistics import detectable, half_width, holm, p_value, seeds_to_show, spread
 from handdgcl.report.tables import BASELINE, BEST, METRICS, paper_numbers
 from handdgcl.rows import ROWS
 
@@ -31,8 +31,8 @@ def differences(runs: list[Run]) -> pd.DataFrame:
         samples, clusters (what and how many), difference (mean), low and high (95 %), p, p_holm
         (corrected over all in MPJPE and all that decide claims together, else over the rest of the
         measure), effect_size (difference over the standard deviation of a sample's), detectable (see
-        `statistics.detectable`), least and largest (of the seeds), paper_difference. What one seed cannot
-        tell is NaN.
+        `statistics.detectable`), seeds_to_show (see there), least and largest (of the seeds),
+        paper_difference. What one seed cannot tell is NaN.
     """
     pairs = compared_pairs(runs)
     lines = []
@@ -54,8 +54,8 @@ def differences(runs: list[Run]) -> pd.DataFrame:
 
 _COLUMNS = [
     *("measure", "unit", "row", "minus", "claim", "seeds", "samples", "clusters"),
-    *("difference", "low", "high", "p", "p_holm", "effect_size", "detectable", "least", "largest"),
-    "paper_difference",
+    *("difference", "low", "high", "p", "p_holm", "effect_size", "detectable"),
+    *("seeds_to_show", "least", "largest", "paper_difference"),
 ]
 
 
@@ -128,6 +128,7 @@ def statistics(table: pd.DataFrame, cluster: pd.Series | None) -> dict[str, floa
         "p": float(p_value(known)),
         "effect_size": known.mean / deviation if deviation > 0 else np.nan,
         "detectable": float(detectable(known)),
+        "seeds_to_show": float(seeds_to_show(known)),
     }
 
 

@@ -92,6 +92,8 @@ def write_page(
     """
     data = data_name(config)
     differences, verdicts = answers
+    shown = differences[differences["measure"].isin(METRICS) | differences["claim"].ne("")]
+    pictures = {key: {"source": _embed(image), "caption": CAPTIONS[key]} for key, image in images.items()}
     content = _template().render(
         profile=config.profile,
         data=data,
@@ -101,13 +103,9 @@ def write_page(
         table_1=table_1_cells(table_1(runs, data=data)),
         table_2=table_2_cells(table_2(runs)),
         claims=claims_cells(verdicts, images),
-        differences=differences_cells(
-            differences[differences["measure"].isin(METRICS) | differences["claim"].ne("")]
-        ),
+        differences=differences_cells(shown),
         clusters=", ".join(dict.fromkeys(filter(None, differences["clusters"]))),
-        figures={
-            name: {"source": _embed(image), "caption": CAPTIONS[name]} for name, image in images.items()
-        },
+        figures=pictures,
         why=[
             {"name": name, "question": WHY[name].question, "reading": text}
             for name, text in readings(features).items()

@@ -73,9 +73,7 @@ def write_report(
     """
     folder = Path(folder)
     inference = folder / "inference.csv"
-    if cost is not None:
-        write_csv(cost, inference)
-    elif inference.exists():
+    if cost is None and inference.exists():
         cost = pd.read_csv(inference)
     statistics, features = differences(runs), features_table(runs)
     answers = verdicts(runs, statistics, cost, sweeps)
@@ -86,26 +84,30 @@ def write_report(
         "claims": answers,
         "features": features,
         "sweeps": sweeps.effects if sweeps else pd.DataFrame(columns=COLUMNS),
-    }
+    } | ({} if cost is None else {"inference": cost})
     for name, table in tables.items():
         write_csv(table, folder / f"{name}.csv")
     write_json(folder / "metrics.json", metrics(runs))
-    for name, figure in figures.items():
-        save_figure(figure, folder / "figures" / f"{name}.png")
-    images = {name: folder / "figures" / f"{name}.png" for name in figures}
-    images |= {name: path for name in CAPTIONS if (path := folder / f"{name}.png").exists()}
     counts, page = folder / "data_counts.csv", folder / "index.html"
     write_page(
         page,
         config,
         runs,
-        images=images,
+        images=_save_images(figures, folder),
         counts=pd.read_csv(counts) if counts.exists() else None,
         answers=(statistics, answers),
         features=features,
         sweeps=sweeps,
     )
     return page
+
+
+def _save_images(figures: dict[str, Figure], folder: Path) -> dict[str, Path]:
+    """The page's pictures: the figures, and those that the data stage left in the folder."""
+    images = {name: folder / "figures" / f"{name}.png" for name in figures}
+    for name, path in images.items():
+        save_figure(figures[name], path)
+    return images | {name: path for name in CAPTIONS if (path := folder / f"{name}.png").exists()}
 
 
 def metrics(runs: list[Run]) -> dict[str, dict[str, float]]:

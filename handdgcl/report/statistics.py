@@ -116,6 +116,24 @@ def detectable(known: Spread) -> np.ndarray:
     return np.where(error > 0, beyond * error / shrunk, 0.0)
 
 
+def seeds_to_show(known: Spread, most: int = 200) -> np.ndarray:
+    """How many seeds would show a true difference as large as the mean in about 80 % of studies, `[...]`.
+
+    The seeds' part of the variance falls with their number, the clusters' stays. NaN where `most` seeds
+    would not do: that takes more clusters. As uncertain as `detectable`.
+    """
+    now, clusters = known.counts
+    needed = np.full(known.mean.shape, np.nan)
+    for seeds in range(most, 1, -1):
+        share = now / seeds
+        interaction = known.interaction * share
+        more = Spread(
+            known.mean, known.seeds * share, known.excess + interaction, interaction, (seeds, clusters)
+        )
+        needed = np.where(detectable(more) <= np.abs(known.mean), seeds, needed)
+    return needed
+
+
 def holm(p: np.ndarray) -> np.ndarray:
     """p `[m]` corrected for m questions asked at once (Holm, 1979); NaN is not a question."""
     p = np.asarray(p, dtype=float)

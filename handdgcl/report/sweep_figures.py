@@ -80,11 +80,10 @@ def row_panels(sweeps: Sweeps, names: list[str]) -> Figure:
         right.axhline(0, color="black", linewidth=1)
         label(left, None, "MPJPE (mm)", title=result.sweep.title)
         label(right, None, "MPJPE minus the baseline's (mm)")
-    named = {
-        text: line
-        for axis in axes[:, 0]
-        for line, text in zip(*axis.get_legend_handles_labels(), strict=True)
-    }
+    named = {}
+    for axis in axes[:, 0]:
+        for line, text in zip(*axis.get_legend_handles_labels(), strict=True):
+            named.setdefault(text, line)
     figure.legend(named.values(), named, loc="outside upper center", ncols=4, frameon=False, fontsize=9)
     return figure
 

@@ -161,8 +161,7 @@ def _read(sweep: Sweep, folder: Path) -> Result:
     except (OSError, ValueError) as error:
         raise InputError(f"{folder}: not whole ({error}); {remedy}") from error
     expected = {(row, point) for row in sweep.rows for point in sweep.points}
-    if set(zip(runs["row"], runs["point"], strict=True)) != expected or set(runs["run"]) != set(
-        samples["run"]
-    ):
+    found = set(zip(runs["row"], runs["point"], strict=True))
+    if found != expected or set(runs["run"]) != set(samples["run"]):
         raise InputError(f"{folder}: not the rows and points of {FILE.name}; {remedy}")
     return Result(sweep, runs, samples, about)

@@ -7,8 +7,8 @@ The rules, for the differences that a claim is about (`claims.CLAIMS`):
 - undecided at this size: neither;
 - not measured: what the claim is about was not run or not measured.
 
-C7 is counted, not tested: supported if inference runs exactly as many weights in every row. C8 is answered
-by the sweep that leaves out one term each, by the rule of `balance`.
+C7 is counted, not tested: supported if the exported network has exactly as many weights and operations in
+every row. C8 is answered by the sweep that leaves out one term each, by the rule of `balance`.
 """
 
 import pandas as pd
@@ -97,22 +97,25 @@ def of_differences(claim: Claim, lines: pd.DataFrame) -> dict:
 
 
 def of_cost(cost: pd.DataFrame) -> dict:
-    """The same for C7: whether inference runs as many weights in every row as in the baseline."""
+    """The same for C7: whether every row has the baseline's count of weights and operations."""
     rows = cost.set_index("row")
     if not {BASELINE, *(row for row, _ in WITH_DGCLNET)} <= set(rows.index):
         return {"verdict": UNMEASURED, "reading": "Not measured: a row that it is about was not run."}
     base, dropped = int(rows.loc[BASELINE, "weights"]), int(rows["training_only_weights"].max())
     more = int(rows["weights"].max()) - base
-    times = rows["milliseconds"]
+    same = (rows[["weights", "mflop"]] == rows.loc[BASELINE, ["weights", "mflop"]]).all(axis=None)
+    operations, times = rows["mflop"], rows["milliseconds"]
     return {
-        "verdict": SUPPORTED if (rows["weights"] == base).all() else CONTRADICTED,
+        "verdict": SUPPORTED if same else CONTRADICTED,
         "number": more,
         "unit": "weights",
         "figure": "",
         "source": "inference.csv, from runs/*/rows/*/checkpoint.ckpt, weights",
-        "reading": f"Inference runs {base:,} weights in the baseline and at most {more:,} more in "
-        f"another row; up to {dropped:,} that only training uses are left behind. One image takes "
-        f"{times.min():.2f} to {times.max():.2f} ms of processor time, by row.",
+        "reading": f"The exported network has {base:,} weights and takes {operations[BASELINE]:,.1f} "
+        f"million operations an image in the baseline, at most {more:,} and "
+        f"{operations.max() - operations[BASELINE]:,.1f} million more in another row; up to {dropped:,} "
+        f"weights that only training uses are left behind. One image takes {times.min():.2f} to "
+        f"{times.max():.2f} ms of processor time, by row.",
     }
 
 
@@ -153,8 +156,17 @@ def _reading(line: pd.Series, count: int, confirmed: int, refuted: int) -> str:
     return (
         f"{start}{about} in {name}, its interval {zero} 0 (corrected p {_p(line['p_holm'])}); "
         f"a true {line['detectable']:.{digits(measure.unit)}f}{unit} would show in {100 * POWER:.0f} % "
-        "of such studies."
+        f"of such studies. {_size(line)}"
     )
+
+
+def _size(line: pd.Series) -> str:
+    """What size of study would tell."""
+    if line["p_holm"] < ALPHA:
+        return ""
+    if pd.isna(line["seeds_to_show"]):
+        return "Were it as large as it looks, no number of seeds would show it without more test subjects."
+    return f"Were it as large as it looks, {line['seeds_to_show']:.0f} seeds would show it, uncorrected."
 
 
 def _p(value: float) -> str:

@@ -20,7 +20,7 @@ PIPELINE = Path("dvc.yaml")
 FULLEST = "similarity"  # the training stage that depends on all that any row's training does
 NAME = "sweeps"  # of these runs in MLflow and under runs/
 
-Value = float | int | str | None
+Value = float | int | str | list[int] | None
 
 
 class Sweep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -70,8 +70,8 @@ class FirstState(Callback):
         self.file = file
 
     def on_train_start(self, trainer: Trainer, module: TrainingModule) -> None:
-        """Write it, unless there is a later one."""
-        if not self.file.exists():
+        """Write it, unless there is a later one; all processes do as the first says, they save together."""
+        if not trainer.strategy.broadcast(self.file.exists()):
             trainer.save_checkpoint(self.file)
 
 
@@ -97,7 +97,8 @@ def train_row(
     """
     row, hands = get_row(name), load_hands(config.data.hands)
     data = StoreData(store, config, seed)
-    logger = _logger(work, config, name, seed, root)
+    identity = {"row": name, "seed": seed, "parameters": _parameters(config)}
+    logger = _logger(work, config, identity, root)
     module = TrainingModule(row, config, hands, seed=seed)
     trainer = Trainer(
         max_epochs=config.train.epochs,
@@ -119,7 +120,7 @@ def train_row(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    _fit(trainer, module, data, work)
+    _fit(trainer, module, data, work, identity)
     if trainer.is_global_zero:
         _export(work / STATES, config, out, mlflow_run=logger.run_id)
         shutil.rmtree(work)
@@ -127,15 +128,15 @@ def train_row(
     return out / CHECKPOINT
 
 
-def _fit(trainer: Trainer, module: TrainingModule, data: StoreData, work: Path) -> None:
+def _fit(trainer: Trainer, module: TrainingModule, data: StoreData, work: Path, identity: dict) -> None:
     """Train from the last whole epoch in `work`, or from the start."""
     last = work / STATES / "last.ckpt"
+    # Another process may be deleting another configuration's state just now: whose it is comes first.
+    ours = _facts(work).get("identity") == identity and last.exists()
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
-            trainer.fit(
-                module, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=False
-            )
+            trainer.fit(module, datamodule=data, ckpt_path=last if ours else None, weights_only=False)
     except OSError as error:
         raise InputError(
             f"{work}: training stopped ({error}); make room, then the same command continues it"
@@ -149,22 +150,33 @@ def _keep(name: str, folder: Path, monitor: str | None = None) -> ModelCheckpoin
     )
 
 
-def _logger(work: Path, config: Config, name: str, seed: int, root: Path) -> MLFlowLogger:
+def _parameters(config: Config) -> dict:
+    """What decides a trained row."""
+    return {k: v for k, v in to_dict(config).items() if k not in IRRELEVANT}
+
+
+def _facts(work: Path) -> dict:
+    """Whose run `work` holds; nothing where it holds none."""
+    try:
+        return json.loads((work / RUN_FACTS).read_text())
+    except FileNotFoundError:
+        return {}
+
+
+def _logger(work: Path, config: Config, identity: dict, root: Path) -> MLFlowLogger:
     """The MLflow run; the same one if `work` holds an interrupted run of this configuration.
 
     What another configuration left in `work` is deleted. Of several processes the first does this alone.
     """
-    parameters = {k: v for k, v in to_dict(config).items() if k not in IRRELEVANT}
-    identity = {"row": name, "seed": seed, "parameters": parameters}
+    names = {"row": identity["row"], "seed": identity["seed"], "root": root}
     if rank_zero_only.rank:
-        return run_logger(config, row=name, seed=seed, root=root)
-    file = work / RUN_FACTS
-    found = json.loads(file.read_text()) if file.exists() else {}
+        return run_logger(config, **names)
+    found = _facts(work)
     if found.get("identity") != identity:
         shutil.rmtree(work, ignore_errors=True)
         found = {}
-    logger = run_logger(config, row=name, seed=seed, root=root, run_id=found.get("mlflow_run"))
-    write_json(file, {"identity": identity, "mlflow_run": logger.run_id})
+    logger = run_logger(config, **names, run_id=found.get("mlflow_run"))
+    write_json(work / RUN_FACTS, {"identity": identity, "mlflow_run": logger.run_id})
     return logger
 
 
