@@ -21,6 +21,7 @@ from scipy.special import gammaln, nctdtrinc, stdtrit  # t itself, without the c
 
 ALPHA = 0.05  # intervals hold 95 %
 POWER = 0.8  # of the smallest difference that the design shows
+MOST_SEEDS = 200  # that are asked for
 _SMALLEST_P = 1e-12
 
 
@@ -116,11 +117,11 @@ def detectable(known: Spread) -> np.ndarray:
     return np.where(error > 0, beyond * error / shrunk, 0.0)
 
 
-def seeds_to_show(known: Spread, most: int = 200) -> np.ndarray:
+def seeds_to_show(known: Spread, most: int = MOST_SEEDS) -> np.ndarray:
     """How many seeds would show a true difference as large as the mean in about 80 % of studies, `[...]`.
 
     The seeds' part of the variance falls with their number, the clusters' stays. NaN where `most` seeds
-    would not do: that takes more clusters. As uncertain as `detectable`.
+    would not do. As uncertain as `detectable`.
     """
     now, clusters = known.counts
     needed = np.full(known.mean.shape, np.nan)

@@ -27,7 +27,7 @@ from handdgcl.report.claims import (
 )
 from handdgcl.report.differences import mean_of
 from handdgcl.report.runs import Run, pair_title, row_title
-from handdgcl.report.statistics import ALPHA, POWER
+from handdgcl.report.statistics import ALPHA, MOST_SEEDS, POWER
 from handdgcl.report.sweeps import Sweeps
 from handdgcl.report.tables import BASELINE
 
@@ -165,7 +165,7 @@ def _size(line: pd.Series) -> str:
     if line["p_holm"] < ALPHA:
         return ""
     if pd.isna(line["seeds_to_show"]):
-        return "Were it as large as it looks, no number of seeds would show it without more test subjects."
+        return f"Were it as large as it looks, not even {MOST_SEEDS} seeds would show it on these samples."
     return f"Were it as large as it looks, {line['seeds_to_show']:.0f} seeds would show it, uncorrected."
 
 
