@@ -152,10 +152,12 @@ def _turn(vertices: Tensor, joints: Tensor, rotation: Tensor, flipped: Tensor) -
     turn = torch.eye(3, device=rotation.device).repeat(len(rotation), 1, 1)  # about the optical axis
     turn[:, :2, :2] = rotation
     # In this order: centre and place are metres away from the camera, the hand is a tenth of one.
-    points = (vertices.flatten(1, 2) - centre[:, None]) @ turn.transpose(1, 2) + place[:, None]
+    points = torch.baddbmm(place[:, None], vertices.flatten(1, 2) - centre[:, None], turn.mT)
     return points.view_as(vertices)
 
 
 def _swap(points: Tensor, flipped: Tensor) -> Tensor:
     """Exchange the hands, axis 1, of the flipped samples."""
-    return torch.where(flipped[:, None, None, None], points.flip(1), points)
+    hand = torch.arange(points.shape[1], device=points.device)
+    order = torch.where(flipped[:, None], hand.flip(0), hand)  # [B,H]
+    return points[torch.arange(len(points), device=points.device)[:, None], order]

@@ -41,13 +41,22 @@ class ImageEncoder(nn.Module):
             self.resnet = ResNetModel(config)
         self.resnet.to(memory_format=torch.channels_last)
         self.features = self.resnet.config.hidden_sizes[-1]
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
         """Image `[B, 3, S, S]` RGB in [0, 1] → pooled feature `[B, C]`."""
-        normalised = ((image - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        return self.resnet(normalised).pooler_output.flatten(1)
+        return self.resnet(self.normalise(image)).pooler_output.flatten(1)
+
+    def normalise(self, image: Tensor) -> Tensor:
+        """(image - mean) / std, channels last in memory.
+
+        In rows of pixels: PyTorch is ten times slower at an innermost axis of three.
+        """
+        pixels = image.permute(0, 2, 3, 1)
+        rows = pixels.flatten(2)  # [B, S, S 3]
+        scale, shift = (1 / self.std).repeat(pixels.shape[2]), (-self.mean / self.std).repeat(pixels.shape[2])
+        return torch.addcmul(shift, rows, scale).view(pixels.shape).permute(0, 3, 1, 2)
 
 
 def _pretrained(weights: str, config: ResNetConfig) -> ResNetModel:

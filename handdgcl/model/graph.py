@@ -121,8 +121,8 @@ class ChebConv(nn.Module):
 
     def forward(self, x: Tensor, basis: Tensor) -> Tensor:
         """x `[N, ..., F_in]`, basis `[K, N, N]` → `[N, ..., F_out]`."""
-        terms = [x, *(over_nodes(term, x) for term in basis[1:])]  # T_0 is the identity
-        return self.linear(torch.cat([term.to(x.dtype) for term in terms], -1))
+        terms = over_nodes(basis[1:].flatten(0, 1).to(x.dtype), x).unflatten(0, (-1, len(x)))
+        return self.linear(torch.cat([x, *terms], -1))  # T_0 is the identity
 
 
 def over_nodes(matrix: Tensor, x: Tensor) -> Tensor:

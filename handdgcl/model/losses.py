@@ -61,13 +61,15 @@ def reconstruction_terms(output: Output, joints: Tensor, target: Target) -> dict
     s, t = output.camera[..., None, :1], output.camera[..., None, 1:]
     bones, true_bones = bone_lengths(joints), bone_lengths(target.joints)
     length_mm = MM_PER_M * (output.scale[..., None] * bones - target.scale[..., None] * true_bones)
-    transition = hand_difference(output.vertices, output.relative_root)
+    off = output.vertices - target.vertices
+    # L_transition compares left vertex - right vertex of both sides; differences may change places.
+    apart = hand_difference(off, output.relative_root - target.relative_root)
     return {
         "joints_3d": (joints - target.joints).abs().mean(),
-        "vertices_3d": (output.vertices - target.vertices).abs().mean(),
+        "vertices_3d": off.abs().mean(),
         "joints_2d": (s * joints[..., :2] + t - target.joints_2d).abs().mean(),
         "length": length_mm.abs().mean(),
-        "transition": (transition - hand_difference(target.vertices, target.relative_root)).abs().mean(),
+        "transition": apart.abs().mean(),
     }
 
 

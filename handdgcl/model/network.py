@@ -131,7 +131,8 @@ class Upsample(nn.Module):
         # bfloat16 would round coordinates to 0.4 %, half a millimetre at the fingertips.
         with torch.autocast(x.device.type, enabled=False):
             x = over_nodes(self.to_mesh, self.coordinates(x.float()))
-        return nodes_third(x) + self.offset
+        # In this order in memory too: the losses compare vertices with targets, element by element.
+        return nodes_third(x).contiguous() + self.offset
 
 
 class HandDGCL(nn.Module):
@@ -159,12 +160,11 @@ class HandDGCL(nn.Module):
 
     def forward(self, image: Tensor) -> Output:
         """Both hands of each image `[B, 3, S, S]`, RGB in [0, 1]."""
-        return self.decode(self.encoder(image), image.shape[-1])
+        graph = self.graph_side.graph(self.encoder(image))
+        return self.decode(graph, self.graph_side.gcn(graph), image.shape[-1])
 
-    def decode(self, feature: Tensor, size: int) -> Output:
-        """Both hands from the image feature `[B, C]`; size is the crop's side S in px."""
-        graph = self.graph_side.graph(feature)
-        graph_k = self.graph_side.gcn(graph)
+    def decode(self, graph: Tensor, graph_k: Tensor, size: int) -> Output:
+        """Both hands from G `[B, H, N, F]` and G_k `[B, H, N, F_k]`; size is the crop's side S in px."""
         # A mean over the nodes with weights of their own: a sum over so many would leap at every step.
         mean = graph / graph.shape[2]
         view = self.view(mean.flatten(2)).float()

@@ -24,11 +24,13 @@ class GCNConv(nn.Module):
         return propagation @ self.lin(x) + self.bias.to(x.dtype)
 
 
-def propagation(adjacency: Tensor) -> Tensor:
-    """D^-1/2 (A + 2 I) D^-1/2 of graphs `[..., N, N]`."""
-    looped = adjacency + 2 * torch.eye(adjacency.shape[-1]).to(adjacency)
-    scale = looped.sum(-1, keepdim=True).rsqrt()
-    return looped * scale * scale.mT
+def propagation(looped: Tensor) -> Tensor:
+    """D^-1/2 (A + 2 I) D^-1/2 of graphs A + I `[..., N, N]`."""
+    scale = (looped.sum(-1, keepdim=True) + 1).rsqrt()
+    # The outer product by itself: a factor that is repeated along an axis takes four times as long.
+    scaled = looped * (scale @ scale.mT)
+    scaled.diagonal(dim1=-2, dim2=-1).add_(scale[..., 0].square())
+    return scaled
 
 
 class GraphUNet(nn.Module):
@@ -71,16 +73,16 @@ class GraphUNet(nn.Module):
             per level features `[B, N, hidden]`, meaningless at nodes that are gone, and `propagation`
             `[..., N, N]`; per pooling `[B, N]`, whether a node is still there.
         """
-        adjacency = adjacency.to(x.dtype)
-        graphs, kept = [propagation(adjacency)], []
+        looped = (adjacency + torch.eye(len(adjacency), device=x.device)).to(x.dtype)
+        graphs, kept = [propagation(looped)], []
         x = torch.relu(self.down_convs[0](x, graphs[0]))
         skips = [x]
         count, there = x.shape[1], x.new_ones(x.shape[:2], dtype=torch.bool)
         for weight, share, conv in zip(self.pools, self.keep, self.down_convs[1:], strict=True):
             count = math.ceil(share * count)
             score, there = pool(x, there, weight, count)
-            adjacency = two_hops(adjacency, there)
-            graphs.append(propagation(adjacency))
+            looped = two_hops(looped, there)
+            graphs.append(propagation(looped))
             x = torch.relu(conv(x * score[..., None], graphs[-1]))
             skips.append(x)
             kept.append(there)
@@ -105,18 +107,17 @@ def pool(x: Tensor, there: Tensor, weight: Tensor, count: int) -> tuple[Tensor, 
 
 
 @torch.no_grad()
-def two_hops(adjacency: Tensor, there: Tensor) -> Tensor:
-    """(A + I)^2 without its diagonal, so that pooling does not tear the graph apart, among nodes that stay.
+def two_hops(looped: Tensor, there: Tensor) -> Tensor:
+    """The graph of all paths of two steps, so that pooling does not tear it apart, among nodes that stay.
 
     Args:
-        adjacency: `[N, N]` of all graphs or `[B, N, N]`, no self loops.
+        looped: A + I, `[N, N]` of all graphs or `[B, N, N]`.
         there: `[B, N]`, nodes that stay.
 
     Returns:
-        `[B, N, N]`, zero wherever a node is gone.
+        `[B, N, N]`, (A + I)^2 with ones on its diagonal; a node that is gone has no other entry.
     """
-    there = there.to(adjacency.dtype)[..., None]
-    squared = adjacency @ adjacency + 2 * adjacency  # and I, which lies on the diagonal
-    squared = squared * (there @ there.mT)
-    squared.diagonal(dim1=1, dim2=2).zero_()
+    there = there.to(looped.dtype)[..., None]
+    squared = (looped @ looped) * (there @ there.mT)
+    squared.diagonal(dim1=1, dim2=2).fill_(1)
     return squared

@@ -26,7 +26,7 @@ from handdgcl.model.disturb import build_disturbance
 from handdgcl.model.graph import chebyshev_basis
 from handdgcl.model.losses import Target, consistent, reconstruction_terms, target_of, total
 from handdgcl.model.metrics import Points, concatenate, position_errors
-from handdgcl.model.network import HandDGCL, HandLinear, Output
+from handdgcl.model.network import GraphSide, HandDGCL, HandLinear
 from handdgcl.rows import Row
 
 MONITORED = 512  # validation images whose features are looked at
@@ -48,42 +48,46 @@ class Contrastive(nn.Module):
         # The last one made: the weights before it are the same with and without it.
         self.predictor = Predictor(compared) if config.contrast.positive == "predictor" else None
 
+    def branches(
+        self, side: GraphSide, graph: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """G^, G_k and G^_k (eqs. 1 and 2) of G `[B, H, N, F]`, by the same GCN."""
+        disturbed, adjacency = self.disturbance(graph, side.adjacency, generator)
+        if adjacency is side.adjacency:  # the branches of one graph are one batch
+            return disturbed, *side.gcn(torch.cat([graph, disturbed])).chunk(2)
+        basis = chebyshev_basis(adjacency, len(side.basis))
+        return disturbed, side.gcn(graph), side.gcn(disturbed, basis)
+
     def forward(
         self,
-        network: HandDGCL,
-        output: Output,
+        disturbed: Tensor,
+        graph_k: Tensor,
+        disturbed_k: Tensor,
         *,
         feature: Tensor,
         target: Target,
         index: Tensor,
-        generator: torch.Generator,
     ) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor, Tensor]]:
         """The contrastive terms of a batch, and what is to be queued after its step.
 
         Args:
-            network: gives the graph side shared by both branches.
-            output: the first branch.
+            disturbed, graph_k, disturbed_k: of `branches`.
             feature: `[B, C]`, the image feature.
             target: ground truth.
             index: `[B]`, the images.
-            generator: random numbers of the disturbance.
 
         Returns:
             terms "self", "consistent" and "cross" as the row has them; keys, poses and images.
         """
-        side = network.graph_side
-        disturbed, adjacency = self.disturbance(output.graph, side.adjacency, generator)
-        basis = side.basis if adjacency is side.adjacency else chebyshev_basis(adjacency, len(side.basis))
-        positive = side.gcn(disturbed, basis)
         joints = None
         if self.pose is not None:  # J_k, eq. 4
             joints = self.pose(disturbed.flatten(2).transpose(0, 1)).transpose(0, 1)
         keys = self.keys(feature.detach())
         with exact(feature.device):
             kind = self.settings.similarity
-            query, pose = embed(output.graph_k, kind), embed_pose(target.joints, kind)
+            query, pose = embed(graph_k, kind), embed_pose(target.joints, kind)
             others = self.queue.products(query)
-            terms = {"self": self._self_contrast(output.graph_k, query, others, positive, index)}
+            terms = {"self": self._self_contrast(graph_k, query, others, disturbed_k, index)}
             if joints is not None:
                 terms["consistent"] = consistent(joints.float().unflatten(-1, (JOINT_COUNT, 3)), target)
             if self.row.cross:
@@ -143,20 +147,19 @@ class TrainingModule(LightningModule):
         with exact(self.device):
             batch = map_geometry(mapped, self.hands)
             target = target_of(batch)
+        side = self.network.graph_side
         feature = self.network.encoder(batch.image)
-        output = self.network.decode(feature, batch.image.shape[-1])
-        with exact(self.device):
-            terms = reconstruction_terms(output, self.hands.joints(output.vertices), target)
-        if self.contrastive is not None:
-            extra, self._to_queue = self.contrastive(
-                self.network,
-                output,
-                feature=feature,
-                target=target,
-                index=batch.index,
-                generator=self.random(),
+        graph = side.graph(feature)
+        if self.contrastive is None:
+            graph_k, terms = side.gcn(graph), {}
+        else:
+            disturbed, graph_k, disturbed_k = self.contrastive.branches(side, graph, self.random())
+            terms, self._to_queue = self.contrastive(
+                disturbed, graph_k, disturbed_k, feature=feature, target=target, index=batch.index
             )
-            terms |= extra
+        output = self.network.decode(graph, graph_k, batch.image.shape[-1])
+        with exact(self.device):
+            terms = reconstruction_terms(output, self.hands.joints(output.vertices), target) | terms
         loss = total(terms, self.config.loss)
         for name, value in (("loss", loss), *terms.items()):
             self._sums.setdefault(name, torch.zeros((), device=loss.device)).add_(value.detach())
