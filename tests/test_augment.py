@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from handdgcl.config import Augment
-from handdgcl.data.augment import DRAWS, Augmented, Draw, draw_maps, map_geometry, map_images
+from handdgcl.data.augment import DRAWS, Augmented, Draw, MappedBatch, draw_maps, map_geometry, map_images
 from handdgcl.data.batch import RawBatch, finish
 from handdgcl.data.camera import project
 from handdgcl.hands.topology import LEFT, RIGHT, ROOT_JOINT
@@ -37,20 +37,27 @@ def on_axis(raw, hands):
 
 def apply(raw, hands, rotation, scale=1.0):
     count = len(raw.image)
-    mapped = map_images(
-        raw, rotation.expand(count, 2, 2).contiguous().numpy(), np.full(count, scale, np.float32)
-    )
-    return map_geometry(mapped, hands)
+    rotation, scale = rotation.expand(count, 2, 2), torch.full((count,), scale)
+    image = map_images(Held(raw).pictures(range(count)), rotation.numpy(), scale.numpy(), size=SIZE)
+    return map_geometry(MappedBatch(**vars(raw) | {"image": image}, rotation=rotation, scale=scale), hands)
 
 
 class Held:
     """A store that holds one batch."""
 
+    size = SIZE
+
     def __init__(self, raw):
         self.raw = raw
 
-    def batch(self, index):
-        return RawBatch(**{name: value[index] for name, value in vars(self.raw).items()})
+    def pictures(self, index):
+        return (self.raw.image[k].permute(1, 2, 0).numpy() for k in index)
+
+    def vertices(self, index):
+        return self.raw.vertices[index]
+
+    def intrinsics(self, index):
+        return self.raw.intrinsics[index]
 
 
 def augmented(raw, hands, settings, seed=0):
@@ -82,11 +89,10 @@ def test_flip_mirrors_and_swaps(raw, hands):
 
 def test_flip_twice_is_the_identity(raw, hands):
     once = apply(raw, hands, FLIP)
-    image = (once.image * 255).round().to(torch.uint8)
     intrinsics = raw.intrinsics.clone()
     intrinsics[:, 0, 2] = SIZE - intrinsics[:, 0, 2]
     twice, plain = (
-        apply(RawBatch(image, once.vertices, intrinsics, raw.index), hands, FLIP),
+        apply(RawBatch(once.image, once.vertices, intrinsics, raw.index), hands, FLIP),
         finish(raw, hands),
     )
     for name in ("image", "vertices", "joints", "joints_2d"):
@@ -125,7 +131,7 @@ def test_image_and_points_scale_together(raw, hands):
     image[0] = 255 * ((u - spot[0]).abs().le(2) & (v - spot[1]).abs().le(2)).to(torch.uint8)
     rotation = torch.tensor([[0.8, -0.6], [0.6, 0.8]])
     found = apply(RawBatch(image, raw.vertices, raw.intrinsics, raw.index), hands, rotation, 1.1)
-    weight = found.image[0, 0] / found.image[0, 0].sum()
+    weight = found.image[0, 0] / found.image[0, 0].sum(dtype=torch.float32)
     dot = torch.stack([(weight * (u + 0.5)).sum(), (weight * (v + 0.5)).sum()])
     moved = (spot + 0.5 - SIZE / 2) @ rotation.T * 1.1 + SIZE / 2
     torch.testing.assert_close(dot, moved, atol=0.1, rtol=0)
@@ -139,7 +145,7 @@ def test_outside_is_black(raw, hands):
     half = 0.5**0.5
     image = apply(raw, hands, torch.tensor([[half, -half], [half, half]])).image
     corners = image[..., [0, 0, -1, -1], [0, -1, 0, -1]]
-    assert (corners == 0).all() and (image[..., SIZE // 2, SIZE // 2] == 1).all()
+    assert (corners == 0).all() and (image[..., SIZE // 2, SIZE // 2] == 255).all()
 
 
 def test_draws_cover_the_ranges_and_nothing_else_is_random(raw, hands):

@@ -81,8 +81,9 @@ def test_seed_and_epoch_decide_the_augmentation(store):
 
     for one, same in zip(maps(0, 2), maps(0, 2, workers=2), strict=True):
         assert all(torch.equal(value, getattr(same, name)) for name, value in vars(one).items())
-        expected = map_images(store.batch(one.index), one.rotation.numpy(), one.scale.numpy())
-        assert torch.equal(one.image, expected.image)
+        pictures = store.pictures(one.index.tolist())
+        expected = map_images(pictures, one.rotation.numpy(), one.scale.numpy(), size=store.size)
+        assert torch.equal(one.image, expected)
     scales = [torch.cat([batch.scale for batch in maps(*at)]) for at in ((0, 2), (0, 3), (1, 2))]
     assert len({tuple(scale.tolist()) for scale in scales}) == 3
     assert all(len(scale.unique()) == len(scale) for scale in scales)

@@ -13,6 +13,10 @@ ENCODER = Encoder(weights="random", layer="basic", stem=8, widths=[8, 16], depth
 GRAPH = Graph(nodes=[21, 63], features=12, layers=2, features_k=6, order=3, hidden=10)
 
 
+def pictures(count):
+    return torch.randint(0, 256, (count, 3, 64, 64), dtype=torch.uint8)
+
+
 @pytest.fixture(scope="module")
 def network(hands):
     torch.manual_seed(0)
@@ -20,7 +24,7 @@ def network(hands):
 
 
 def test_output_has_the_documented_shapes_and_starts_at_a_typical_view(network):
-    output = network(torch.rand(3, 3, 64, 64))
+    output = network(pictures(3))
     assert output.vertices.shape == (3, 2, 778, 3) and output.vertices.dtype == torch.float32
     assert output.graph.shape == (3, 2, 21, 12) and output.graph_k.shape == (3, 2, 21, 6)
     assert output.scale.shape == (3, 2) and output.relative_root.shape == (3, 3)
@@ -29,13 +33,13 @@ def test_output_has_the_documented_shapes_and_starts_at_a_typical_view(network):
 
 
 def test_graph_feature_is_normalised_over_its_features(network):
-    graph = network(torch.rand(2, 3, 64, 64)).graph
+    graph = network(pictures(2)).graph
     assert graph.mean(-1).abs().max() < 1e-5
     assert (graph.var(-1, correction=0) - 1).abs().max() < 1e-3
 
 
 def test_samples_do_not_see_each_other_at_inference(network):
-    image = torch.rand(3, 3, 64, 64)
+    image = pictures(3)
     whole = network(image).vertices
     assert torch.allclose(whole, torch.cat([network(one[None]).vertices for one in image]), atol=1e-5)
 
@@ -43,7 +47,7 @@ def test_samples_do_not_see_each_other_at_inference(network):
 def test_every_parameter_gets_a_gradient(hands):
     torch.manual_seed(0)
     network = HandDGCL(ENCODER, GRAPH, hands)
-    output = network(torch.rand(4, 3, 64, 64))
+    output = network(pictures(4))
     parts = (output.vertices, output.scale, output.camera, output.relative_root)
     sum((part * torch.randn_like(part)).sum() for part in parts).backward()
     dead = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
@@ -53,7 +57,7 @@ def test_every_parameter_gets_a_gradient(hands):
 
 def test_vertices_start_as_a_smooth_surface(network, hands):
     """The learned last step starts as the hierarchy's interpolation: neighbours stay neighbours."""
-    vertices = network(torch.rand(1, 3, 64, 64)).vertices[0, RIGHT]
+    vertices = network(pictures(1)).vertices[0, RIGHT]
     faces = hands.faces[RIGHT]
     edges = (vertices[faces[:, 0]] - vertices[faces[:, 1]]).norm(dim=-1).mean()
     apart = (vertices[:, None] - vertices[None]).norm(dim=-1).mean()
@@ -85,9 +89,9 @@ def test_metric_vertices_have_the_predicted_scale_and_relative_root(hands):
 
 def test_encoder_equals_the_resnet_on_normalised_images():
     encoder = ImageEncoder(ENCODER).eval()
-    image = torch.rand(2, 3, 64, 64)
+    image = pictures(2)
     mean, std = (torch.tensor(x)[:, None, None] for x in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-    expected = encoder.resnet((image - mean) / std).last_hidden_state.mean((2, 3))
+    expected = encoder.resnet((image / 255 - mean) / std).last_hidden_state.mean((2, 3))
     assert torch.allclose(encoder(image), expected, atol=1e-5)
 
 

@@ -46,7 +46,7 @@ def test_inference_has_the_baselines_weights_and_none_of_dgclnet(checkpoints):
 
 def test_the_exported_program_gives_the_networks_hands(checkpoints):
     trained = load_model(checkpoints["similarity"])
-    image = torch.rand(1, 3, *[trained.config.data.image_size] * 2)
+    image = torch.randint(0, 256, (1, 3, *[trained.config.data.image_size] * 2), dtype=torch.uint8)
     hands = export_network(trained).module()(image)
     with torch.inference_mode():
         expected = trained.network(image).metric_vertices()

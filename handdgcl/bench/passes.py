@@ -36,7 +36,7 @@ def inference(bench: Bench) -> Iterator[Figure]:
     ready = (pixels.float() / 255).contiguous(memory_format=torch.channels_last)
 
     def ours() -> None:
-        network(pixels.float() / 255).metric_vertices()
+        network(pixels).metric_vertices()
         finished(bench.device)
 
     def bare() -> None:

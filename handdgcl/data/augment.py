@@ -1,9 +1,10 @@
 """Training augmentation on images and geometry together (IntagHand, Li et al. 2022): turn, scale, flip.
 
-Images are mapped where they are decoded, in the loader's processes, before they become floats; the
-geometry follows on the batch's device.
+Images are mapped where they are decoded, in the loader's processes, one by one while they are in the
+processor's cache; the geometry follows on the batch's device.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -63,7 +64,15 @@ class Augmented(Dataset):
 
     def __getitems__(self, draw: Draw) -> MappedBatch:
         """What a DataLoader asks for."""
-        return map_images(self.store.batch(draw.index), *draw_maps(draw.numbers, self.settings))
+        rotation, scale = draw_maps(draw.numbers, self.settings)
+        return MappedBatch(
+            image=map_images(self.store.pictures(draw.index), rotation, scale, size=self.store.size),
+            vertices=self.store.vertices(draw.index),
+            intrinsics=self.store.intrinsics(draw.index),
+            index=torch.as_tensor(draw.index),
+            rotation=torch.from_numpy(rotation),
+            scale=torch.from_numpy(scale),
+        )
 
 
 def draw_maps(numbers: np.ndarray, settings: Augment) -> tuple[np.ndarray, np.ndarray]:
@@ -85,33 +94,27 @@ def draw_maps(numbers: np.ndarray, settings: Augment) -> tuple[np.ndarray, np.nd
     return rotation, 1 + (2 * grow - 1) * np.float32(settings.scale)
 
 
-def map_images(raw: RawBatch, rotation: np.ndarray, scale: np.ndarray) -> MappedBatch:
-    """Map the images alone: p' = c + s R (p - c), with c the crop's centre.
+def map_images(
+    pictures: Iterable[np.ndarray], rotation: np.ndarray, scale: np.ndarray, *, size: int
+) -> Tensor:
+    """Map images alone: p' = c + s R (p - c), with c the crop's centre.
 
     Args:
-        raw: B samples.
+        pictures: B images `[S, S, 3]` uint8.
         rotation: `[B, 2, 2]`; determinant -1 = a mirror image.
         scale: `[B]`.
+        size: S.
 
     Returns:
-        The samples with images interpolated linearly, black where they end.
+        `[B, 3, S, S]` uint8, interpolated linearly, black where an image ends.
     """
     linear = rotation * scale[:, None, None]
-    size = raw.image.shape[-1]
     centre = np.full(2, (size - 1) / 2)  # OpenCV's pixel centres are integers
     affine = np.concatenate([linear, (centre - linear @ centre)[..., None]], -1)
-    images = raw.image.permute(0, 2, 3, 1).numpy()
-    mapped = torch.empty(images.shape, dtype=torch.uint8)
-    for image, matrix, out in zip(images, affine, mapped.numpy(), strict=True):
-        cv2.warpAffine(image, matrix, (size, size), dst=out, flags=cv2.INTER_LINEAR, borderValue=(0, 0, 0))
-    return MappedBatch(
-        image=mapped.permute(0, 3, 1, 2),
-        vertices=raw.vertices,
-        intrinsics=raw.intrinsics,
-        index=raw.index,
-        rotation=torch.from_numpy(rotation),
-        scale=torch.from_numpy(scale),
-    )
+    mapped = torch.empty(len(affine), size, size, 3, dtype=torch.uint8)
+    for picture, matrix, out in zip(pictures, affine, mapped.numpy(), strict=True):
+        cv2.warpAffine(picture, matrix, (size, size), dst=out, flags=cv2.INTER_LINEAR, borderValue=(0, 0, 0))
+    return mapped.permute(0, 3, 1, 2)
 
 
 def map_geometry(mapped: MappedBatch, hands: Hands) -> HandBatch:
@@ -151,9 +154,8 @@ def _turn(vertices: Tensor, joints: Tensor, rotation: Tensor, flipped: Tensor) -
     place = torch.where(flipped[:, None], centre * mirror, centre)
     turn = torch.eye(3, device=rotation.device).repeat(len(rotation), 1, 1)  # about the optical axis
     turn[:, :2, :2] = rotation
-    # In this order: centre and place are metres away from the camera, the hand is a tenth of one.
-    points = torch.baddbmm(place[:, None], vertices.flatten(1, 2) - centre[:, None], turn.mT)
-    return points.view_as(vertices)
+    shift = place - (turn @ centre[..., None])[..., 0]
+    return torch.baddbmm(shift[:, None], vertices.flatten(1, 2), turn.mT).view_as(vertices)
 
 
 def _swap(points: Tensor, flipped: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from handdgcl.data.camera import project
@@ -31,7 +30,7 @@ class HandBatch:
     """Images and ground truth, after augmentation if there is one.
 
     Attributes:
-        image: `[B, 3, S, S]` float32 in [0, 1], RGB.
+        image: `[B, 3, S, S]` uint8, RGB.
         vertices: `[B, H, V, 3]` metres, camera frame.
         joints: `[B, H, J, 3]` metres, camera frame: the regressor on the ground-truth vertices.
         joints_2d: `[B, H, J, 2]` px of the crop.
@@ -46,10 +45,10 @@ class HandBatch:
 
 
 def finish(raw: RawBatch, hands: Hands) -> HandBatch:
-    """Joints, their projections and a float image from what the store holds."""
+    """Joints and their projections from what the store holds."""
     joints = hands.joints(raw.vertices)
     return HandBatch(
-        image=raw.image.to(torch.float32) / 255,
+        image=raw.image,
         vertices=raw.vertices,
         joints=joints,
         joints_2d=project(joints, raw.intrinsics[:, None]),

@@ -115,7 +115,7 @@ def graph_features(network: HandDGCL, store: Store, indices: Sequence[int]) -> T
     """G_k `[B, H, N, F_k]` of a network on images of a store."""
     device = network.graph_side.position.device
     batches = _batches(store, indices, device)
-    return torch.cat([network(raw.image / 255).graph_k.cpu() for raw in batches])
+    return torch.cat([network(raw.image).graph_k.cpu() for raw in batches])
 
 
 def _batches(store: Store, indices: Sequence[int], device: torch.device) -> Iterator[RawBatch]:

@@ -11,6 +11,7 @@ RANDOM = "random"
 # Our names of the sizes, and those of `transformers`.
 SIZES = {"layer": "layer_type", "stem": "embedding_size", "widths": "hidden_sizes", "depths": "depths"}
 
+MOST = 255  # of a channel
 # Mean and standard deviation of ImageNet's images (RGB in [0, 1]), which pretrained weights expect.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -45,17 +46,19 @@ class ImageEncoder(nn.Module):
         self.register_buffer("std", torch.tensor(IMAGENET_STD), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Image `[B, 3, S, S]` RGB in [0, 1] → pooled feature `[B, C]`."""
+        """Image `[B, 3, S, S]` RGB, 0 to 255 → pooled feature `[B, C]`."""
         return self.resnet(self.normalise(image)).pooler_output.flatten(1)
 
     def normalise(self, image: Tensor) -> Tensor:
-        """(image - mean) / std, channels last in memory.
+        """(image / 255 - mean) / std, float32, channels last in memory.
 
         In rows of pixels: PyTorch is ten times slower at an innermost axis of three.
         """
         pixels = image.permute(0, 2, 3, 1)
-        rows = pixels.flatten(2)  # [B, S, S 3]
-        scale, shift = (1 / self.std).repeat(pixels.shape[2]), (-self.mean / self.std).repeat(pixels.shape[2])
+        rows = pixels.flatten(2).to(self.std.dtype)  # [B, S, S 3]
+        scale, shift = (
+            value.repeat(image.shape[-1]) for value in (1 / (MOST * self.std), -self.mean / self.std)
+        )
         return torch.addcmul(shift, rows, scale).view(pixels.shape).permute(0, 3, 1, 2)
 
 

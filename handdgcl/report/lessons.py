@@ -176,9 +176,9 @@ def verdict(claim: str, *, matches: bool, because: str, within_noise: bool = Fal
 
 
 def pictures(image: Tensor) -> np.ndarray:
-    """`[B, 3, S, S]` in [0, 1] → `[B, P, P, 3]` uint8, P = PICTURE_PX, so that lines are fine."""
+    """`[B, 3, S, S]` uint8 → `[B, P, P, 3]` uint8, P = PICTURE_PX, so that lines are fine."""
     image = functional.interpolate(image, size=(PICTURE_PX, PICTURE_PX), mode="nearest")
-    return (image * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    return image.permute(0, 2, 3, 1).numpy()
 
 
 def _mosaic(columns: list[tuple[np.ndarray, ...]], titles: tuple[str, ...]) -> Figure:

@@ -96,7 +96,7 @@ def reconstruct(image: np.ndarray, trained: Trained, *, box: Box | None) -> Reco
     data = trained.config.data
     crop = crop_map(image.shape, box, fill=data.fill, size=data.image_size)
     pixels = torch.as_tensor(warp_crop(image, crop, size=data.image_size)).permute(2, 0, 1)
-    output = trained.network(pixels[None].float() / 255)
+    output = trained.network(pixels[None])
     vertices = output.metric_vertices()[0]
     if not vertices.isfinite().all() or not output.camera.isfinite().all():
         raise InputError("the model's output is not finite; use a checkpoint of a training that converged")

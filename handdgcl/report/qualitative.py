@@ -75,8 +75,7 @@ def qualitative_figure(samples: pd.DataFrame, store: Store, baseline: Trained, b
         baseline, best: the models of one seed.
     """
     raw = store.batch(samples["index"].tolist())
-    image = raw.image.float() / 255
-    outputs = [trained.network(image) for trained in (baseline, best)]
+    outputs = [trained.network(raw.image) for trained in (baseline, best)]
     titles = ("Input", "Ground truth", "Baseline", "DGCLNet*", "DGCLNet*, overlay")
     titles += ("Ground truth, side", "DGCLNet*, side")
     figure = Figure(figsize=(1.7 * len(titles) + 0.6, 1.78 * len(samples) + 0.3), layout="constrained")
