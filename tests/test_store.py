@@ -52,8 +52,6 @@ def test_decoded_and_pickled_stores_are_the_same(folder):
     for other in (decoded, copy):
         for a, b in zip(fields(store.batch([5, 1])), fields(other.batch([5, 1])), strict=True):
             assert torch.equal(a, b)
-        pictures = [picture.copy() for picture in other.pictures([5, 1])]
-        assert np.array_equal(np.stack(pictures), store.images([5, 1]).permute(0, 2, 3, 1).numpy())
 
 
 def test_table_describes_the_samples(folder):

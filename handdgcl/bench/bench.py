@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from handdgcl import provenance
 from handdgcl.config import Config, load_config
-from handdgcl.data.augment import MappedBatch
+from handdgcl.data.augment import DrawnBatch
 from handdgcl.data.batch import RawBatch
 from handdgcl.data.generated import write_dataset
 from handdgcl.data.part import PART_SIZE
@@ -101,14 +101,14 @@ def profile(name: str, folder: Path) -> Path:
     return path
 
 
-def random_batch(count: int, size: int, hands: Hands, device: torch.device) -> MappedBatch:
+def random_batch(count: int, size: int, hands: Hands, device: torch.device) -> DrawnBatch:
     """Noise, and the template's hands 0.8 m before the camera: as costly as any other samples."""
     random = torch.Generator().manual_seed(0)
     place = torch.tensor([[0.06, 0.0, 0.8], [-0.06, 0.0, 0.8]])[:, None]
     vertices = hands.template + place + 0.01 * torch.randn(count, len(place), 1, 3, generator=random)
     focal = torch.tensor([[2.0 * size, 0, size / 2], [0, 2.0 * size, size / 2], [0, 0, 1]])
     image = torch.randint(0, 256, (count, size, size, 3), dtype=torch.uint8, generator=random)
-    batch = MappedBatch(
+    batch = DrawnBatch(
         image=image.permute(0, 3, 1, 2),
         vertices=vertices,
         intrinsics=focal.expand(count, 3, 3),

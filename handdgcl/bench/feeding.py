@@ -14,7 +14,7 @@ from handdgcl.bench.bench import CPU, Bench, moved, one_thread
 from handdgcl.bench.measure import Figure, alternate, speed
 from handdgcl.bench.steps import FULL, TrainingStep, training_step
 from handdgcl.config import Config
-from handdgcl.data.augment import DRAWS, Augmented, Draw
+from handdgcl.data.augment import DRAWS, Augmented, Draw, augment
 from handdgcl.data.loader import loader_workers, open_store, train_batches
 from handdgcl.data.store import Store, part_name
 from handdgcl.rows import get_row
@@ -33,7 +33,7 @@ def data(bench: Bench) -> Iterator[Figure]:
     rows = range(len(jpegs))
     batches = [rows[start : start + BATCH] for start in rows[::BATCH]]
     numbers = np.random.default_rng(0).random((BATCH, DRAWS), np.float32)
-    augmented = Augmented(store, bench.large.augment)
+    drawn = Augmented(store, bench.large.augment)
 
     def load() -> None:
         for batch in batches:
@@ -41,7 +41,7 @@ def data(bench: Bench) -> Iterator[Figure]:
 
     def load_and_augment() -> None:
         for batch in batches:
-            augmented.__getitems__(Draw(batch, numbers[: len(batch)]))
+            augment(drawn.__getitems__(Draw(batch, numbers[: len(batch)])), bench.hands)
 
     def decode() -> None:
         for jpeg in jpegs:

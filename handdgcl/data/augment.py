@@ -1,17 +1,16 @@
 """Training augmentation on images and geometry together (IntagHand, Li et al. 2022): turn, scale, flip.
 
-Images are mapped where they are decoded, in the loader's processes, one by one while they are in the
-processor's cache; the geometry follows on the batch's device.
+The loader draws the random maps, so that they depend on seed and epoch alone; images and geometry are mapped
+batch by batch on the device that trains.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.utils.data import Dataset
 
 from handdgcl.config import Augment
@@ -36,8 +35,8 @@ class Draw(NamedTuple):
 
 
 @dataclass
-class MappedBatch(RawBatch):
-    """Samples whose images are mapped already and whose geometry is not.
+class DrawnBatch(RawBatch):
+    """Samples and their random maps, which `augment` carries out.
 
     Attributes:
         rotation: `[B, 2, 2]` R, of the image plane; determinant -1 = a mirror image.
@@ -49,7 +48,7 @@ class MappedBatch(RawBatch):
 
 
 class Augmented(Dataset):
-    """A store as training sees it: a random turn, scale and flip of each sample.
+    """A store as training sees it: each sample with a random turn, scale and flip.
 
     Args:
         store: the samples.
@@ -62,17 +61,11 @@ class Augmented(Dataset):
     def __len__(self) -> int:
         return len(self.store)
 
-    def __getitems__(self, draw: Draw) -> MappedBatch:
+    def __getitems__(self, draw: Draw) -> DrawnBatch:
         """What a DataLoader asks for."""
-        rotation, scale = draw_maps(draw.numbers, self.settings)
-        return MappedBatch(
-            image=map_images(self.store.pictures(draw.index), rotation, scale, size=self.store.size),
-            vertices=self.store.vertices(draw.index),
-            intrinsics=self.store.intrinsics(draw.index),
-            index=torch.as_tensor(draw.index),
-            rotation=torch.from_numpy(rotation),
-            scale=torch.from_numpy(scale),
-        )
+        raw = self.store.batch(draw.index)
+        rotation, scale = map(torch.from_numpy, draw_maps(draw.numbers, self.settings))
+        return DrawnBatch(**vars(raw), rotation=rotation, scale=scale)
 
 
 def draw_maps(numbers: np.ndarray, settings: Augment) -> tuple[np.ndarray, np.ndarray]:
@@ -94,31 +87,28 @@ def draw_maps(numbers: np.ndarray, settings: Augment) -> tuple[np.ndarray, np.nd
     return rotation, 1 + (2 * grow - 1) * np.float32(settings.scale)
 
 
-def map_images(
-    pictures: Iterable[np.ndarray], rotation: np.ndarray, scale: np.ndarray, *, size: int
-) -> Tensor:
-    """Map images alone: p' = c + s R (p - c), with c the crop's centre.
+def map_images(image: Tensor, rotation: Tensor, scale: Tensor) -> Tensor:
+    """Map images: p' = c + s R (p - c), with c the crop's centre.
 
     Args:
-        pictures: B images `[S, S, 3]` uint8.
+        image: `[B, 3, S, S]`.
         rotation: `[B, 2, 2]`; determinant -1 = a mirror image.
         scale: `[B]`.
-        size: S.
 
     Returns:
-        `[B, 3, S, S]` uint8, interpolated linearly, black where an image ends.
+        `[B, 3, S, S]` float32, interpolated linearly, black where an image ends.
     """
-    linear = rotation * scale[:, None, None]
-    centre = np.full(2, (size - 1) / 2)  # OpenCV's pixel centres are integers
-    affine = np.concatenate([linear, (centre - linear @ centre)[..., None]], -1)
-    mapped = torch.empty(len(affine), size, size, 3, dtype=torch.uint8)
-    for picture, matrix, out in zip(pictures, affine, mapped.numpy(), strict=True):
-        cv2.warpAffine(picture, matrix, (size, size), dst=out, flags=cv2.INTER_LINEAR, borderValue=(0, 0, 0))
-    return mapped.permute(0, 3, 1, 2)
+    B, _, _, S = image.shape
+    axis = (2 * torch.arange(S, device=image.device) + 1) / S - 1  # pixel centres, the crop is [-1, 1]
+    # Where each pixel comes from: R^T / s, row by row, as a sum of its column's and its row's part.
+    back = rotation.mT / scale[:, None, None]
+    column, row = (axis[:, None] * back[:, None, :, k] for k in range(2))  # [B,S,2]
+    place = (row[:, :, None] + column[:, None]).view(B, S, S, 2)
+    return functional.grid_sample(image.to(torch.float32), place, align_corners=False)
 
 
-def map_geometry(mapped: MappedBatch, hands: Hands) -> HandBatch:
-    """Let the geometry follow the images, on the batch's device.
+def augment(drawn: DrawnBatch, hands: Hands) -> HandBatch:
+    """Carry out the maps of a batch, on its device.
 
     The 2D joints follow the image's own map. In space the pair turns by R about the line through its
     centre (mean of both hands' root joints) parallel to the optical axis; this is IntagHand's
@@ -126,24 +116,24 @@ def map_geometry(mapped: MappedBatch, hands: Hands) -> HandBatch:
     The scale changes the image only. A mirror image negates x and swaps the hands; it is exact.
 
     Args:
-        mapped: B samples.
+        drawn: B samples.
         hands: for the joints.
 
     Returns:
         The batch, mapped as a whole.
     """
-    plain = finish(mapped, hands)
-    flipped = torch.linalg.det(mapped.rotation) < 0
-    linear = mapped.rotation * mapped.scale[:, None, None]
-    centre = mapped.image.shape[-1] / 2
-    vertices = _swap(_turn(plain.vertices, plain.joints, mapped.rotation, flipped), flipped)
+    plain = finish(drawn, hands)
+    flipped = torch.linalg.det(drawn.rotation) < 0
+    linear = drawn.rotation * drawn.scale[:, None, None]
+    centre = drawn.image.shape[-1] / 2
+    vertices = _swap(_turn(plain.vertices, plain.joints, drawn.rotation, flipped), flipped)
     joints_2d = (plain.joints_2d - centre) @ linear.transpose(1, 2)[:, None] + centre
     return HandBatch(
-        image=plain.image,
+        image=map_images(drawn.image, drawn.rotation, drawn.scale),
         vertices=vertices,
         joints=hands.joints(vertices),
         joints_2d=_swap(joints_2d, flipped),
-        index=mapped.index,
+        index=drawn.index,
     )
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 from torch.utils.data import DataLoader, Sampler
 
@@ -89,7 +88,7 @@ def train_batches(
     rank: int = 0,
     world: int = 1,
 ) -> DataLoader:
-    """Shuffled, augmented batches; `loader.batch_sampler.sampler.set_epoch(epoch)` chooses the epoch.
+    """Shuffled batches, augmentation drawn; `loader.batch_sampler.sampler.set_epoch(epoch)` sets the epoch.
 
     Args:
         store: the samples.
@@ -101,7 +100,7 @@ def train_batches(
         rank, world: this process among those that train together.
 
     Returns:
-        A loader of `MappedBatch`.
+        A loader of `DrawnBatch`.
     """
     epoch = Epoch(evenly(len(store), images), seed=seed)
     batches = RankBatches(epoch, batch_size=batch_size, rank=rank, world=world)
@@ -110,7 +109,6 @@ def train_batches(
         batch_sampler=batches,
         collate_fn=_as_it_is,
         num_workers=workers,
-        worker_init_fn=_without_threads,
         persistent_workers=workers > 0,
     )
 
@@ -123,11 +121,6 @@ def eval_batches(store: Store, *, batch_size: int, workers: int) -> DataLoader:
 def _as_it_is(batch: RawBatch) -> RawBatch:
     """The store has stacked the samples already."""
     return batch
-
-
-def _without_threads(worker: int) -> None:
-    """A forked process has OpenCV's pool of threads without the threads, and would wait for them."""
-    cv2.setNumThreads(0)
 
 
 def open_store(folder: str | Path) -> Store:

@@ -4,7 +4,7 @@ A folder with `store.json` (written last: a store without it is not whole), `par
 `counts.csv` and `unreadable.csv`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -151,27 +151,14 @@ class Store:
         if self._decoded is not None:
             return torch.from_numpy(self._decoded[np.asarray(indices, dtype=np.int64)]).permute(0, 3, 1, 2)
         out = np.empty((len(indices), self.size, self.size, 3), np.uint8)
-        for picture, (part, row) in zip(out, self._locate(indices), strict=True):
-            self._decode(part, row, picture)
+        for k, (part, row) in enumerate(self._locate(indices)):
+            jpeg = memoryview(self._parts[part]["jpeg"][row].as_buffer()).cast("B")
+            try:
+                simplejpeg.decode_jpeg(jpeg, "RGB", buffer=out[k])
+            except ValueError as error:
+                path = self.folder / part_name(part)
+                raise InputError(f"{path}: image of row {row}: {error}; {_PREPARE}") from error
         return torch.from_numpy(out).permute(0, 3, 1, 2)
-
-    def pictures(self, indices: Indices) -> Iterator[np.ndarray]:
-        """The images one by one, `[S, S, 3]` uint8, RGB; each may be gone when the next one comes."""
-        if self._decoded is not None:
-            yield from (self._decoded[index] for index in indices)
-            return
-        picture = np.empty((self.size, self.size, 3), np.uint8)
-        for part, row in self._locate(indices):
-            self._decode(part, row, picture)
-            yield picture
-
-    def _decode(self, part: int, row: int, out: np.ndarray) -> None:
-        jpeg = memoryview(self._parts[part]["jpeg"][row].as_buffer()).cast("B")
-        try:
-            simplejpeg.decode_jpeg(jpeg, "RGB", buffer=out)
-        except ValueError as error:
-            path = self.folder / part_name(part)
-            raise InputError(f"{path}: image of row {row}: {error}; {_PREPARE}") from error
 
     @cached_property
     def table(self) -> pd.DataFrame:

@@ -32,7 +32,9 @@ class Inference(nn.Module):
 def export_network(trained: Trained) -> ExportedProgram:
     """A trained row as a program of PyTorch's own operations, for one image; needs none of our code."""
     side = trained.config.data.image_size
-    return torch.export.export(Inference(trained.network).eval(), (torch.zeros(1, 3, side, side, dtype=torch.uint8),))
+    return torch.export.export(
+        Inference(trained.network).eval(), (torch.zeros(1, 3, side, side, dtype=torch.uint8),)
+    )
 
 
 def inference_cost(checkpoints: dict[str, Path]) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from handdgcl.config import Config
-from handdgcl.data.augment import MappedBatch, map_geometry
+from handdgcl.data.augment import DrawnBatch, augment
 from handdgcl.data.batch import RawBatch, finish
 from handdgcl.hands import Hands
 from handdgcl.hands.topology import HANDS, JOINT_COUNT
@@ -142,10 +142,10 @@ class TrainingModule(LightningModule):
         numbers = (self.seed, self.global_step, self.global_rank)
         return torch.Generator().manual_seed(hash(numbers) & (2**63 - 1))
 
-    def training_step(self, mapped: MappedBatch, batch_idx: int) -> Tensor:
+    def training_step(self, drawn: DrawnBatch, batch_idx: int) -> Tensor:
         """The weighted loss of eq. 7."""
         with exact(self.device):
-            batch = map_geometry(mapped, self.hands)
+            batch = augment(drawn, self.hands)
             target = target_of(batch)
         side = self.network.graph_side
         feature = self.network.encoder(batch.image)
@@ -165,7 +165,7 @@ class TrainingModule(LightningModule):
             self._sums.setdefault(name, torch.zeros((), device=loss.device)).add_(value.detach())
         return loss
 
-    def on_train_batch_end(self, outputs: object, batch: MappedBatch, batch_idx: int) -> None:
+    def on_train_batch_end(self, outputs: object, batch: DrawnBatch, batch_idx: int) -> None:
         """After the step: the keys follow, and this batch becomes negatives of the next ones."""
         if self.contrastive is None:
             return
