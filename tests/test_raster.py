@@ -6,7 +6,7 @@ import torch
 import trimesh
 
 from handdgcl.hands import load_hands
-from handdgcl.hands.raster import rasterize, vertex_normals
+from handdgcl.hands.raster import rasterize, silhouettes, vertex_normals
 from handdgcl.hands.topology import LEFT, RIGHT, WRIST_LOOP, closed_faces
 
 HEIGHT, WIDTH, FOCAL = 96, 128, 160.0
@@ -63,6 +63,12 @@ def test_batch_equals_singles_and_the_window_only_crops():
         inside = both.face[i, 30:70, 40:90]
         assert (window.face[0] == inside).float().mean() > 0.999
         assert (inside >= 0).any()
+    shifted = points_2d - torch.tensor([[40.0, 30.0]])  # parts of both hands are outside
+    for points, size in ((points_2d, (HEIGHT, WIDTH)), (shifted, (40, 50))):
+        height, width = size
+        covered = silhouettes(points, faces, height=height, width=width)
+        drawn = rasterize(points, torch.ones(points.shape[:2]), faces, height=height, width=width)
+        assert torch.equal(covered, drawn.face >= 0)
 
 
 def test_barycentric_weights_rebuild_the_pixel_and_faces_behind_are_not_drawn():

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from handdgcl.data.camera import square_crop
-from handdgcl.hands.raster import rasterize
+from handdgcl.hands.raster import silhouettes
 
 GRID = 128  # cells per side; the true pair takes half of them
 FILL = 0.5
@@ -80,9 +80,8 @@ def _masks(points: np.ndarray, windows: np.ndarray, faces: Tensor) -> np.ndarray
     for start in range(0, len(cells), _CHUNK):
         chunk = cells[start : start + _CHUNK]
         for hand, corners in enumerate(faces):
-            ones = torch.ones(chunk.shape[0], chunk.shape[2])
-            fragments = rasterize(chunk[:, hand], ones, corners, height=GRID, width=GRID)
-            masks[start : start + len(chunk), hand] = (fragments.face >= 0).flatten(1).numpy()
+            covered = silhouettes(chunk[:, hand], corners, height=GRID, width=GRID)
+            masks[start : start + len(chunk), hand] = covered.flatten(1).numpy()
     return masks
 
 

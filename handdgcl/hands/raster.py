@@ -43,11 +43,8 @@ def rasterize(points_2d: Tensor, depth: Tensor, faces: Tensor, *, height: int, w
     Returns:
         The nearest face at every pixel centre.
     """
-    count = len(faces)
-    corners, z = points_2d[:, faces.T], depth[:, faces.T]  # [B,3,F,2], [B,3,F]
-    spans = _spans(
-        corners.movedim(-1, 0).transpose(1, 2).flatten(2), z.transpose(0, 1).flatten(1), height, width
-    )
+    count, z = len(faces), depth[:, faces.T]  # [B,3,F]
+    spans = _spans(_corners(points_2d, faces), z.transpose(0, 1).flatten(1), height, width)
     span, x = _expand(spans.start, spans.count)  # [N] each: every pixel of every span
     centre = x + 0.5
     # 1/z is linear on the screen; the bits of a positive float32 are ordered like the float
@@ -70,6 +67,30 @@ def rasterize(points_2d: Tensor, depth: Tensor, faces: Tensor, *, height: int, w
     out.depth[pixel] = distance[won]
     shape = (len(points_2d), height, width)
     return Fragments(out.face.view(shape), out.barycentric.view(*shape, 3), out.depth.view(shape))
+
+
+@torch.no_grad()
+def silhouettes(points_2d: Tensor, faces: Tensor, *, height: int, width: int) -> Tensor:
+    """The pixels that meshes cover, `[B, height, width]` bool: those with a face in `rasterize`, for less.
+
+    Args:
+        points_2d: `[B, V, 2]` px; x right, y down, pixel centres at +0.5.
+        faces: `[F, 3]`, either orientation.
+        height, width: size of the picture in px.
+    """
+    B, F = len(points_2d), len(faces)
+    spans = _spans(_corners(points_2d, faces), points_2d.new_ones(3, B * F), height, width)
+    first = (spans.face // F * height + spans.row) * (width + 1) + spans.start
+    # How many spans begin, less how many have ended, summed along the row.
+    change = torch.zeros(B * height * (width + 1), dtype=torch.int32, device=points_2d.device)
+    for place, step in ((first, 1), (first + spans.count, -1)):
+        change.index_add_(0, place, torch.full_like(place, step, dtype=torch.int32))
+    return change.view(B, height, width + 1).cumsum(-1, dtype=torch.int32)[..., :width] > 0
+
+
+def _corners(points_2d: Tensor, faces: Tensor) -> Tensor:
+    """x and y of the triangles of a batch, `[2, 3, B F]`."""
+    return points_2d[:, faces.T].movedim(-1, 0).transpose(1, 2).flatten(2)
 
 
 @dataclass
