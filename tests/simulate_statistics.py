@@ -20,7 +20,7 @@ from handdgcl.report.verdicts import CONTRADICTED, SUPPORTED, verdicts
 from handdgcl.rows import ROWS
 from handdgcl.sweeps.plan import Sweep
 
-SEEDS, SUBJECTS, SAMPLES = 3, 10, 100  # samples of each subject
+STUDY, SWEEP = (5, 20, 50), (3, 10, 50)  # seeds, subjects, samples of each subject
 # Standard deviations of seed, subject, seed x subject and sample, mm. The last one is what the
 # committed run looks like: its seeds differ by hardly more than their samples let expect.
 WORLDS = {
@@ -33,18 +33,23 @@ WORLDS = {
 TRUTH = 0.4
 
 
-def draw(world: tuple[float, ...], rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
+def draw(
+    world: tuple[float, ...], rng: np.random.Generator, count: int, design: tuple[int, int, int] = STUDY
+) -> tuple[np.ndarray, np.ndarray]:
     """Differences `[count, S, n]` around `TRUTH`, heavy-tailed within a subject, and their clusters `[n]`."""
     seed, subject, both, sample = world
+    seeds, subjects, samples = design
     normal = lambda sd, *shape: rng.normal(0, sd, (count, *shape))
-    cells = normal(seed, SEEDS, 1) + normal(subject, 1, SUBJECTS) + normal(both, SEEDS, SUBJECTS)
-    noise = sample * rng.standard_t(5, (count, SEEDS, SUBJECTS * SAMPLES)) / np.sqrt(5 / 3)
-    return TRUTH + cells.repeat(SAMPLES, -1) + noise, np.arange(SUBJECTS).repeat(SAMPLES)
+    cells = normal(seed, seeds, 1) + normal(subject, 1, subjects) + normal(both, seeds, subjects)
+    noise = sample * rng.standard_t(5, (count, seeds, subjects * samples)) / np.sqrt(5 / 3)
+    return TRUTH + cells.repeat(samples, -1) + noise, np.arange(subjects).repeat(samples)
 
 
-def in_parts(world: tuple[float, ...], rng: np.random.Generator, count: int) -> Spread:
+def in_parts(
+    world: tuple[float, ...], rng: np.random.Generator, count: int, design: tuple[int, int, int] = STUDY
+) -> Spread:
     """The spreads of `count` tables, drawn in parts that fit into memory."""
-    parts = [spread(*draw(world, rng, min(200, count - k))) for k in range(0, count, 200)]
+    parts = [spread(*draw(world, rng, min(200, count - k), design)) for k in range(0, count, 200)]
     names = ("mean", "seeds", "clusters", "interaction")
     return Spread(*(np.concatenate([getattr(p, n) for p in parts]) for n in names), parts[0].counts)
 
@@ -54,12 +59,14 @@ def coverage(known: Spread) -> float:
     return float((np.abs(known.mean - TRUTH) <= half_width(known)).mean())
 
 
-def bootstrap_coverage(world: tuple[float, ...], rng: np.random.Generator, count: int) -> float:
+def bootstrap_coverage(
+    world: tuple[float, ...], rng: np.random.Generator, count: int, design: tuple[int, int, int] = STUDY
+) -> float:
     """The same for the percentile interval of a bootstrap over seeds, then subjects, which we do not use."""
     held = 0
     for _ in range(count):
-        cells = draw(world, rng, 1)[0][0].reshape(SEEDS, SUBJECTS, SAMPLES).mean(-1)
-        seeds, subjects = (rng.integers(n, size=(1000, n)) for n in (SEEDS, SUBJECTS))
+        cells = draw(world, rng, 1, design)[0][0].reshape(design).mean(-1)
+        seeds, subjects = (rng.integers(n, size=(1000, n)) for n in design[:2])
         means = cells[seeds[:, :, None], subjects[:, None]].mean((1, 2))
         low, high = np.quantile(means, [0.025, 0.975])
         held += low <= TRUTH <= high
@@ -67,12 +74,12 @@ def bootstrap_coverage(world: tuple[float, ...], rng: np.random.Generator, count
 
 
 def made_runs(rng: np.random.Generator, *, shift: dict[str, float] | None = None) -> list[Run]:
-    """All rows with three seeds on 60 images of 10 subjects; `shift` is what a row's error has more, mm."""
+    """All rows with the study's seeds on 60 images of 10 subjects; `shift` is what a row's error has more, mm."""
     subject = np.arange(60) // 6
     level, runs = 20 + rng.normal(0, 2, 10)[subject] + rng.normal(0, 3, 60), []
     for row in ROWS:
         of_row = (shift or {}).get(row, 0) + rng.normal(0, 0.1, 10)[subject]
-        for seed in range(3):
+        for seed in range(STUDY[0]):
             error = level + of_row + rng.normal(0, 0.1) + rng.normal(0, 0.8, 60)
             samples = pd.DataFrame({"index": range(60), "subject": subject, "mpjpe_mm": error})
             samples = samples.assign(mpvpe_mm=error + 1, mask_iou=0.9 - error / 100)
@@ -101,7 +108,7 @@ def left_out_terms(rng: np.random.Generator, *, shift: dict[str, float] | None =
     level, runs, samples = 20 + rng.normal(0, 3, 60), [], []
     for point in ("all terms", *TASKS):
         of_point = rng.normal(0, 0.1, 10)[subject] if point in TASKS else 0
-        for seed in range(3):
+        for seed in range(SWEEP[0]):
             runs.append({"row": BEST, "point": point, "seed": seed, "run": f"{point}-{seed}"})
             table = pd.DataFrame({"run": runs[-1]["run"], "index": range(60), "subject": subject})
             for error in MEASURES:
@@ -133,11 +140,13 @@ def share_of_pages(draw_runs: Callable[[], list[Run]], count: int) -> tuple[floa
 
 
 if __name__ == "__main__":
-    print("world                  report  bootstrap   (5000 and 1000 tables, 95 % asked)")
-    for name, world in WORLDS.items():
-        rng = np.random.default_rng(0)
-        ours, naive = coverage(in_parts(world, rng, 5000)), bootstrap_coverage(world, rng, 1000)
-        print(f"{name:22} {ours:7.1%} {naive:10.1%}")
+    for design in (STUDY, SWEEP):
+        print(f"{design[0]} seeds, {design[1]} subjects")
+        print("world                  report  bootstrap   (5000 and 1000 tables, 95 % asked)")
+        for name, world in WORLDS.items():
+            rng = np.random.default_rng(0)
+            ours = coverage(in_parts(world, rng, 5000, design))
+            print(f"{name:22} {ours:7.1%} {bootstrap_coverage(world, rng, 1000, design):10.1%}")
     committed = read_runs(Path(__file__).parents[1] / "reports" / "default" / "rows")
     rng = np.random.default_rng(0)
     for name, made in (

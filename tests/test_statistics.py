@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from simulate_statistics import TRUTH, WORLDS, coverage, draw, in_parts
+from simulate_statistics import STUDY, SWEEP, TRUTH, WORLDS, coverage, draw, in_parts
 
 from handdgcl.report.statistics import Spread, detectable, half_width, holm, p_value, seeds_to_show, spread
 
@@ -38,14 +38,15 @@ def test_seeds_alone_give_students_interval():
     assert half_width(known) == pytest.approx(4.302653 * np.std(values, ddof=1) / np.sqrt(3), rel=1e-5)
 
 
+@pytest.mark.parametrize("design", [STUDY, SWEEP], ids=["study", "sweep"])
 @pytest.mark.parametrize("name", WORLDS)
-def test_intervals_hold_the_truth_as_often_as_they_say(name):
+def test_intervals_hold_the_truth_as_often_as_they_say(name, design):
     """95 % ± 2 points, and three standard deviations of 1,500 tables' binomial noise.
 
     Where seeds differ by no more than their samples, the floor under the interval makes it hold more.
     """
     noise = 3 * np.sqrt(0.95 * 0.05 / 1500)
-    held = coverage(in_parts(WORLDS[name], np.random.default_rng(0), 1500))
+    held = coverage(in_parts(WORLDS[name], np.random.default_rng(0), 1500, design))
     assert held > 0.93 - noise
     assert held < (0.99 if name == "as committed" else 0.97 + noise)
 
