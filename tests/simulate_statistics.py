@@ -28,7 +28,7 @@ WORLDS = {
     "seeds differ most": (1.0, 0.2, 0.2, 4.0),
     "subjects differ most": (0.2, 1.0, 0.2, 4.0),
     "both differ a lot": (1.0, 1.0, 0.2, 4.0),
-    "as committed": (0.05, 0.2, 0.3, 4.2),
+    "as committed": (0.1, 0.2, 0.4, 3.1),
 }
 TRUTH = 0.4
 

@@ -20,6 +20,7 @@ from handdgcl.report.balance import of_terms
 from handdgcl.report.report import write_report
 from handdgcl.report.runs import read_runs
 from handdgcl.report.sweep_figures import sweep_figures
+from handdgcl.report.sweep_section import other_parameters
 from handdgcl.report.sweep_text import RULINGS, rulings, sentences, untried
 from handdgcl.report.sweeps import TASKS, read_sweeps
 
@@ -186,6 +187,13 @@ def test_the_page_has_the_sweeps_and_the_answer_to_c8(sweeps, tmp_path):
     assert np.allclose(stored["difference"], sweeps.effects["difference"], atol=1e-4)
     page = write_report(tmp_path, config, runs, {}).read_text()
     assert "<h2>Sweeps" not in page and pd.read_csv(tmp_path / "sweeps.csv").empty
+
+
+def test_a_sweep_of_other_parameters_is_said_to_be_one():
+    study = {"train": {"epochs": 6, "lr": 0.01}, "data": {"image_size": 96}, "seeds": [0]}
+    swept = {"train": {"epochs": 2, "lr": 0.01}, "data": {"image_size": 96}, "seeds": [1, 2]}
+    assert other_parameters(swept, study) == []
+    assert other_parameters(swept | {"data": {"image_size": 64}}, study) == ["data.image_size 64"]
 
 
 def test_only_the_profile_that_was_swept_has_sweeps(file, definition, tmp_path):

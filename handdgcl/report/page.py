@@ -112,7 +112,7 @@ def write_page(
         ],
         features=features_cells(features),
         counts=None if counts is None else plain_cells(counts),
-        sweeps=None if sweeps is None else sweep_section(sweeps),
+        sweeps=None if sweeps is None else sweep_section(sweeps, to_dict(config)),
         provenance=plain_cells(provenance(runs).rename(columns=str.capitalize)),
         parameters=yaml.safe_dump(to_dict(config), sort_keys=False),
     )
