@@ -74,7 +74,7 @@ def bootstrap_coverage(
 
 
 def made_runs(rng: np.random.Generator, *, shift: dict[str, float] | None = None) -> list[Run]:
-    """All rows with the study's seeds on 60 images of 10 subjects; `shift` is what a row's error has more, mm."""
+    """All rows and seeds on 60 images of 10 subjects; `shift` is what a row's error has more, mm."""
     subject = np.arange(60) // 6
     level, runs = 20 + rng.normal(0, 2, 10)[subject] + rng.normal(0, 3, 60), []
     for row in ROWS:

@@ -52,6 +52,11 @@ def test_differences_are_what_the_samples_say(rows, column, pair):
     assert (line["least"], line["largest"]) == pytest.approx((min(seeds), max(seeds)))
     assert (line["seeds"], line["samples"], line["clusters"]) == (3, 8, "8 images")
     assert line["low"] < line["difference"] < line["high"]
+    theirs = [statistics.fmean(by_image(rows / f"{pair[1]}-{k}", column).values()) for k in range(3)]
+    assert line["reference"] == pytest.approx(statistics.fmean(theirs))
+    paper = {"mpjpe_mm": "paper_mpjpe_mm", "mpvpe_mm": "paper_mpvpe_mm"}[column]
+    first, second = (getattr(ROWS[row], paper) for row in pair)
+    assert (line["paper_difference"], line["paper_reference"]) == pytest.approx((first - second, second))
 
 
 def test_the_area_under_a_curve(rows):
@@ -93,6 +98,13 @@ def test_clear_effects_are_found_with_their_signs():
     assert list(found.loc[["C5", "C7", "C8"], "verdict"]) == ["not measured"] * 3
     assert found.loc["C3", "number"] == pytest.approx(-2, abs=0.7)
     assert "DGCLNet* minus DGCLNet" in found.loc["C3", "reading"]
+    line = table.set_index(["measure", "row", "minus"]).loc["mpjpe", "similarity", "dgclnet"]
+    share = f"{100 * line['difference'] / line['reference']:.1f}".replace("-", "\N{MINUS SIGN}")
+    assert f"Of the error of DGCLNet it is {share} %" in found.loc["C3", "reading"]
+    assert (
+        f"in the paper {100 * (8.86 - 9.02) / 9.02:.1f}".replace("-", "\N{MINUS SIGN}")
+        in found.loc["C3", "reading"]
+    )
     _, found = answer(made_runs(np.random.default_rng(0), shift={row: -v for row, v in shift.items()}))
     assert list(found.loc[["C1", "C2", "C3", "C4", "C6"], "verdict"]) == ["contradicted"] * 5
     assert (table["p_holm"] >= table["p"]).all()

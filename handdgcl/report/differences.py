@@ -32,7 +32,8 @@ def differences(runs: list[Run]) -> pd.DataFrame:
         (corrected over all in MPJPE and all that decide claims together, else over the rest of the
         measure), effect_size (difference over the standard deviation of a sample's), detectable (see
         `statistics.detectable`), seeds_to_show (see there), least and largest (of the seeds),
-        paper_difference. What one seed cannot tell is NaN.
+        reference (mean of the row compared with), paper_difference and paper_reference. What one seed or
+        the paper cannot tell is NaN.
     """
     pairs = compared_pairs(runs)
     lines = []
@@ -45,7 +46,8 @@ def differences(runs: list[Run]) -> pd.DataFrame:
                 known = statistics(table, cluster)
                 about = {"measure": name, "unit": measure.unit, "row": pair[0], "minus": pair[1]}
                 lines.append(about | {"claim": deciding(name, pair), "clusters": label} | known)
-                lines[-1]["paper_difference"] = paper_difference(name, *pair)
+                theirs = [values[pair[1], seed][table.columns].mean() for seed in table.index]
+                lines[-1] |= {"reference": float(np.mean(theirs))} | paper_difference(name, *pair)
     table = pd.DataFrame(lines, columns=_COLUMNS)
     family = table["measure"].where(table["claim"].eq(""), MAIN)
     table["p_holm"] = table.groupby(family)["p"].transform(lambda p: holm(p.to_numpy()))
@@ -55,7 +57,7 @@ def differences(runs: list[Run]) -> pd.DataFrame:
 _COLUMNS = [
     *("measure", "unit", "row", "minus", "claim", "seeds", "samples", "clusters"),
     *("difference", "low", "high", "p", "p_holm", "effect_size", "detectable"),
-    *("seeds_to_show", "least", "largest", "paper_difference"),
+    *("seeds_to_show", "least", "largest", "reference", "paper_difference", "paper_reference"),
 ]
 
 
@@ -132,12 +134,12 @@ def statistics(table: pd.DataFrame, cluster: pd.Series | None) -> dict[str, floa
     }
 
 
-def paper_difference(name: str, row: str, other: str) -> float:
-    """The paper's difference, NaN where it gives no number."""
+def paper_difference(name: str, row: str, other: str) -> dict[str, float]:
+    """The paper's difference and what it is to, NaN where it gives no number."""
     if name not in METRICS:
-        return np.nan
+        return {"paper_difference": np.nan, "paper_reference": np.nan}
     ours, its = (paper_numbers(r)[f"paper_{name}_mm"] for r in (row, other))
-    return round(ours - its, 2)
+    return {"paper_difference": round(ours - its, 2), "paper_reference": its}
 
 
 def mean_of(samples: pd.DataFrame, name: str, column: str) -> float:

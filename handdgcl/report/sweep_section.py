@@ -4,7 +4,6 @@ from handdgcl.report.runs import describe
 from handdgcl.report.sweep_text import effects_cells, rulings, sentences, untried
 from handdgcl.report.sweeps import Sweeps
 
-
 TOLD = "train.epochs"  # by how much all sweeps are shorter than the study, which the section's head says
 
 

@@ -14,7 +14,7 @@ every row. C8 is answered by the sweep that leaves out one term each, by the rul
 import pandas as pd
 
 from handdgcl.report.balance import of_terms
-from handdgcl.report.cells import digits, signed
+from handdgcl.report.cells import MINUS, digits, signed
 from handdgcl.report.claims import (
     CLAIMS,
     CONTRADICTED,
@@ -26,7 +26,7 @@ from handdgcl.report.claims import (
     Claim,
 )
 from handdgcl.report.differences import mean_of
-from handdgcl.report.runs import Run, pair_title, row_title
+from handdgcl.report.runs import Run, pair_title, row_title, short_title
 from handdgcl.report.statistics import ALPHA, MOST_SEEDS, POWER
 from handdgcl.report.sweeps import Sweeps
 from handdgcl.report.tables import BASELINE
@@ -156,8 +156,19 @@ def _reading(line: pd.Series, count: int, confirmed: int, refuted: int) -> str:
     return (
         f"{start}{about} in {name}, its interval {zero} 0 (corrected p {_p(line['p_holm'])}); "
         f"a true {line['detectable']:.{digits(measure.unit)}f}{unit} would show in {100 * POWER:.0f} % "
-        f"of such studies. {_size(line)}"
+        f"of such studies. {_size(line)}{_shares(line)}"
     )
+
+
+def _shares(line: pd.Series) -> str:
+    """The same as shares of the error that it is a difference to, which compare across data sets."""
+    if pd.isna(line["paper_difference"]):
+        return ""
+    ours = [100 * line[key] / line["reference"] for key in ("difference", "low", "high")]
+    percent = [f"{value:+.1f}".replace("-", MINUS) for value in ours]
+    paper = f"{100 * line['paper_difference'] / line['paper_reference']:+.1f}".replace("-", MINUS)
+    of = f" Of the error of {short_title(line['minus'])} it is {percent[0]} %"
+    return f"{of} ({percent[1]} to {percent[2]}), in the paper {paper} %."
 
 
 def _size(line: pd.Series) -> str:
