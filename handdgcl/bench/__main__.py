@@ -20,9 +20,9 @@ MODEL_GROUPS = {
     "waiting": "feeding:waiting",
     "memory": "memory:memory",
     "growth": "scaling:training",
+    "data": "feeding:data",
 }
 DATA_GROUPS = {
-    "data": "feeding:data",
     "preparation": "making:preparation",
     "generator": "making:generator",
     "annotations": "reading:reading",

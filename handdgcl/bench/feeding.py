@@ -1,17 +1,19 @@
 """From the store to augmented batches, and how long training waits for them."""
 
+import copy
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain, repeat
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import simplejpeg
 import torch
 
 from handdgcl.bench.bench import CPU, Bench, moved, one_thread
-from handdgcl.bench.measure import Figure, alternate, speed
+from handdgcl.bench.measure import Figure, alternate, finished, speed
 from handdgcl.bench.steps import FULL, TrainingStep, training_step
 from handdgcl.config import Config
 from handdgcl.data.augment import DRAWS, Augmented, Draw, augment
@@ -27,9 +29,9 @@ LEAD = 2  # steps before the first round
 
 
 def data(bench: Bench) -> Iterator[Figure]:
-    """Samples per second on one core, beside nothing but decoding the same JPEGs."""
-    store = Store(bench.stores[0])
-    jpegs = stored_jpegs(bench.stores[0], SAMPLES)
+    """Samples per second on one core, beside nothing but decoding the same JPEGs; a GPU augments on itself."""
+    store, jpegs = Store(bench.stores[0]), stored_jpegs(bench.stores[0], SAMPLES)
+    hands = copy.deepcopy(bench.hands).to(bench.device)
     rows = range(len(jpegs))
     batches = [rows[start : start + BATCH] for start in rows[::BATCH]]
     numbers = np.random.default_rng(0).random((BATCH, DRAWS), np.float32)
@@ -41,18 +43,36 @@ def data(bench: Bench) -> Iterator[Figure]:
 
     def load_and_augment() -> None:
         for batch in batches:
-            augment(drawn.__getitems__(Draw(batch, numbers[: len(batch)])), bench.hands)
+            raw = drawn.__getitems__(Draw(batch, numbers[: len(batch)]))
+            augment(moved(raw, bench.device), hands)
+        finished(bench.device)
+
+    works = [load_and_augment, load, *_bare(jpegs, store.size)]
+    with one_thread():
+        ours, plain, warped, bare = alternate(*works, rounds=bench.turns(9)).T
+    about = {"image_size": store.size, "samples": len(jpegs), "cores": 1}
+    for title, this, that, bar in (
+        ("store to augmented batches ÷ bare JPEG decoding", ours, bare, DATA_BAR),
+        ("store to batches, not augmented ÷ bare JPEG decoding", plain, bare, None),
+        ("bare JPEG decoding and a bare warp by OpenCV ÷ bare JPEG decoding", warped, bare, None),
+    ):
+        times = np.stack([this, that], 1)
+        yield speed(title, times, device=bench.device.type, bar=bar, about=about)
+
+
+def _bare(jpegs: list[bytes], size: int) -> list[Callable[[], None]]:
+    """Decoding with one linear warp by OpenCV, the least that an augmentation by it takes; decoding alone."""
+    turn = cv2.getRotationMatrix2D((size / 2, size / 2), 10, 1.0)
+
+    def decode_and_warp() -> None:
+        for jpeg in jpegs:  # in pixels of four bytes, the fastest
+            cv2.warpAffine(simplejpeg.decode_jpeg(jpeg, "RGBX"), turn, (size, size))
 
     def decode() -> None:
         for jpeg in jpegs:
             simplejpeg.decode_jpeg(jpeg, "RGB")
 
-    about = {"image_size": store.size, "samples": len(jpegs), "cores": 1}
-    with one_thread():
-        times = alternate(load_and_augment, decode, rounds=bench.turns(9))
-        yield speed("store to augmented batches ÷ bare JPEG decoding", times, bar=DATA_BAR, about=about)
-        times = alternate(load, decode, rounds=bench.turns(9))
-        yield speed("store to batches, not augmented ÷ bare JPEG decoding", times, about=about)
+    return [decode_and_warp, decode]
 
 
 def stored_jpegs(folder: Path, count: int) -> list[bytes]:

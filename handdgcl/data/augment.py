@@ -7,6 +7,7 @@ batch by batch on the device that trains.
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -90,21 +91,43 @@ def draw_maps(numbers: np.ndarray, settings: Augment) -> tuple[np.ndarray, np.nd
 def map_images(image: Tensor, rotation: Tensor, scale: Tensor) -> Tensor:
     """Map images: p' = c + s R (p - c), with c the crop's centre.
 
+    On a GPU by one grid of the batch; on a CPU by OpenCV, image by image in cache, which is several times
+    faster there. The two differ by rounding alone.
+
     Args:
-        image: `[B, 3, S, S]`.
+        image: `[B, 3, S, S]` uint8, channels last in memory.
         rotation: `[B, 2, 2]`; determinant -1 = a mirror image.
         scale: `[B]`.
 
     Returns:
-        `[B, 3, S, S]` float32, interpolated linearly, black where an image ends.
+        `[B, 3, S, S]` uint8, channels last, interpolated linearly, black where an image ends.
     """
+    back = rotation.mT / scale[:, None, None]  # R^T / s: where each pixel comes from
+    return _by_opencv(image, back) if image.device.type == "cpu" else by_grid(image, back)
+
+
+def by_grid(image: Tensor, back: Tensor) -> Tensor:
+    """`map_images` on any device; `back` `[B, 2, 2]` leads from the result to the image, about the centre."""
     B, _, _, S = image.shape
     axis = (2 * torch.arange(S, device=image.device) + 1) / S - 1  # pixel centres, the crop is [-1, 1]
-    # Where each pixel comes from: R^T / s, row by row, as a sum of its column's and its row's part.
-    back = rotation.mT / scale[:, None, None]
-    column, row = (axis[:, None] * back[:, None, :, k] for k in range(2))  # [B,S,2]
+    column, row = (axis[:, None] * back[:, None, :, k] for k in range(2))  # [B,S,2], whose sum is the place
     place = (row[:, :, None] + column[:, None]).view(B, S, S, 2)
-    return functional.grid_sample(image.to(torch.float32), place, align_corners=False)
+    found = functional.grid_sample(image.to(torch.float32), place, align_corners=False)
+    return found.round_().to(torch.uint8)
+
+
+def _by_opencv(image: Tensor, back: Tensor) -> Tensor:
+    """In pixels of four bytes, for which OpenCV's warp is twice as fast as for three."""
+    pixels = image.permute(0, 2, 3, 1).numpy()
+    S, linear = image.shape[-1], back.numpy().astype(np.float64)
+    centre = np.full(2, (S - 1) / 2)  # OpenCV's pixel centres are integers
+    maps = np.concatenate([linear, (centre - linear @ centre)[..., None]], -1)  # [B,2,3]
+    out, (wide, turned) = np.empty(pixels.shape, np.uint8), np.empty((2, S, S, 4), np.uint8)
+    for source, affine, target in zip(pixels, maps, out, strict=True):
+        cv2.cvtColor(source, cv2.COLOR_RGB2RGBA, dst=wide)
+        cv2.warpAffine(wide, affine, (S, S), dst=turned, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+        cv2.cvtColor(turned, cv2.COLOR_RGBA2RGB, dst=target)
+    return torch.from_numpy(out).permute(0, 3, 1, 2)
 
 
 def augment(drawn: DrawnBatch, hands: Hands) -> HandBatch:

@@ -13,7 +13,7 @@ class RawBatch:
     """What the store holds of some samples, stacked.
 
     Attributes:
-        image: `[B, 3, S, S]` uint8, RGB.
+        image: `[B, 3, S, S]` uint8, RGB, channels last in memory.
         vertices: `[B, H, V, 3]` metres, camera frame.
         intrinsics: `[B, 3, 3]` K of the crop, px.
         index: `[B]` int64, position in the store.
@@ -30,7 +30,7 @@ class HandBatch:
     """Images and ground truth, after augmentation if there is one.
 
     Attributes:
-        image: `[B, 3, S, S]` RGB, 0 to 255: uint8, or float32 where it was interpolated.
+        image: `[B, 3, S, S]` uint8, RGB, channels last in memory.
         vertices: `[B, H, V, 3]` metres, camera frame.
         joints: `[B, H, J, 3]` metres, camera frame: the regressor on the ground-truth vertices.
         joints_2d: `[B, H, J, 2]` px of the crop.

@@ -159,7 +159,7 @@ class HandDGCL(nn.Module):
         self.register_buffer("typical_camera", torch.tensor(TYPICAL_CAMERA), persistent=False)
 
     def forward(self, image: Tensor) -> Output:
-        """Both hands of each image `[B, 3, S, S]`, RGB, 0 to 255, 8-bit or floating point."""
+        """Both hands of each image `[B, 3, S, S]`, RGB, 0 to 255."""
         graph = self.graph_side.graph(self.encoder(image))
         return self.decode(graph, self.graph_side.gcn(graph), image.shape[-1])
 
