@@ -102,6 +102,7 @@ def test_pretrained_weights_come_from_a_folder_of_the_same_sizes(tmp_path):
     source.save_pretrained(tmp_path / "resnet")
     settings = Encoder(weights=str(tmp_path / "resnet"), layer="basic", stem=8, widths=[8, 16], depths=[1, 1])
     loaded = ImageEncoder(settings)
+    assert all(module.training for module in loaded.modules())  # batch normalisation learns
     for ours, theirs in zip(loaded.resnet.parameters(), source.parameters(), strict=True):
         assert torch.equal(ours, theirs)
     other = Encoder(weights=str(tmp_path / "resnet"), layer="basic", stem=8, widths=[8, 32], depths=[1, 1])

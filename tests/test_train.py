@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -32,6 +33,11 @@ def train(tiny_config, tiny_store, tracking, tmp_path):
         return train_row(row, 3, config, store=store, out=folder, work=tmp_path / "work" / out, root=tracking)
 
     return run
+
+
+def change(config, section, **values):
+    part = msgspec.structs.replace(getattr(config, section), **values)
+    return msgspec.structs.replace(config, **{section: part})
 
 
 def curves(checkpoint):
@@ -105,9 +111,28 @@ def test_training_is_repeatable_and_writes_whole_results(train):
     ]
 
 
-@pytest.mark.parametrize(("error", "epoch"), [(KeyboardInterrupt, 0), (KeyboardInterrupt, 1), (OSError, 1)])
-def test_an_interrupted_run_continues_to_the_same_result(train, monkeypatch, tmp_path, error, epoch):
+@pytest.mark.parametrize(
+    ("error", "epoch", "kind"),
+    [
+        (KeyboardInterrupt, 0, "decoded"),
+        (KeyboardInterrupt, 1, "decoded"),
+        (OSError, 1, "decoded"),
+        (KeyboardInterrupt, 1, "workers"),
+        (KeyboardInterrupt, 5, "plateau"),
+    ],
+)
+def test_an_interrupted_run_continues_to_the_same_result(
+    train, tiny_config, monkeypatch, tmp_path, error, epoch, kind
+):
+    config = tiny_config
+    if kind == "workers":
+        config = change(config, "data", workers=1)
+        monkeypatch.setattr("handdgcl.data.loader.DECODED_LIMIT", 0)
+    if kind == "plateau":
+        config = change(config, "train", schedule="plateau", epochs=8, lr=1e-5)
+    train = partial(train, config=config)
     whole = train(out="whole")
+    assert (curves(whole)["lr"].iloc[-1] == 5e-6) == (kind == "plateau")
     step = TrainingModule.training_step
 
     def interrupted(self, raw, batch_idx):
@@ -187,7 +212,7 @@ def test_mean_hand_is_the_mean_of_training_in_unit_bones(tiny_config, tiny_store
 
 def test_checkpoints_that_do_not_fit_are_refused(train, tiny_config, tiny_store, tmp_path):
     checkpoint = train("baseline")
-    other = msgspec.structs.replace(tiny_config, loss=msgspec.structs.replace(tiny_config.loss, length=0.5))
+    other = change(tiny_config, "loss", length=0.5)
     with pytest.raises(InputError, match=r"checkpoint\.ckpt: trained with loss\.length = 0\.001, not 0\.5"):
         evaluate_checkpoint(checkpoint, other, store=tiny_store, out=tmp_path / "results")
     with pytest.raises(InputError, match="no such checkpoint"):

@@ -2,20 +2,14 @@
 
 from types import SimpleNamespace
 
-import msgspec
 import pytest
 import torch
-from test_train import first_step
+from test_train import change, first_step
 
 from handdgcl.data.loader import evenly
 from handdgcl.errors import InputError
 from handdgcl.train.module import TrainingModule
 from handdgcl.train.run import StoreData
-
-
-def change(config, section, **values):
-    part = msgspec.structs.replace(getattr(config, section), **values)
-    return msgspec.structs.replace(config, **{section: part})
 
 
 @pytest.mark.parametrize("positive", ["both", "stop", "predictor"])

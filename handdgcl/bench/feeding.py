@@ -29,7 +29,7 @@ LEAD = 2  # steps before the first round
 
 
 def data(bench: Bench) -> Iterator[Figure]:
-    """Samples per second on one core, beside nothing but decoding the same JPEGs; a GPU augments on itself."""
+    """Samples per second on one core, beside nothing but decoding the same JPEGs; augmented on the device."""
     store, jpegs = Store(bench.stores[0]), stored_jpegs(bench.stores[0], SAMPLES)
     hands = copy.deepcopy(bench.hands).to(bench.device)
     rows = range(len(jpegs))

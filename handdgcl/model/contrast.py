@@ -161,7 +161,8 @@ def monitors(graph_k: Tensor, joints: Tensor) -> dict[str, Tensor]:
     `feature_std`, of unit vectors without the centring: their mean standard deviation times √D, the share
     of a feature that differs between images; 0 when collapsed (Chen & He, CVPR 2021). `effective_rank`:
     exp of the entropy of the centred features' normalised singular values (Roy & Vetterli, EUSIPCO
-    2007), at most B. `pose_correlation`: Pearson's, of S_p and S_g over all pairs.
+    2007), at most B. `pose_correlation`: Pearson's, of S_p and S_g over all pairs, centred whatever
+    training compares by.
 
     Args:
         graph_k: `[B, H, N, F_k]`.

@@ -82,4 +82,4 @@ def _pretrained(weights: str, config: ResNetConfig) -> ResNetModel:
             raise InputError(
                 f"encoder.{ours} = {asked}, but {weights!r} has {found}: set encoder.{ours} to {found}"
             )
-    return model
+    return model.train()  # it comes for inference, its batch normalisation frozen

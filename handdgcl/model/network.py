@@ -30,7 +30,7 @@ class Output:
     """What the network says of an image.
 
     Attributes:
-        vertices: `[B, H, V, 3]`, root joint at the origin, in units of |J9 - J0|, camera axes.
+        vertices: `[B, H, V, 3]`, camera axes, units of |J9 - J0|; training puts the root joint at the origin.
         scale: `[B, H]` metres, |J9 - J0|.
         camera: `[B, H, 3]` weak perspective: s (px per unit), t_x, t_y (px of the crop).
         relative_root: `[B, 3]` in units of the mean |J9 - J0|, left root - right root.
@@ -46,7 +46,7 @@ class Output:
     graph_k: Tensor
 
     def metric_vertices(self) -> Tensor:
-        """`[B, H, V, 3]` metres, camera axes, the right root at the origin."""
+        """`[B, H, V, 3]` metres, camera axes; the right root is near the origin, where training puts it."""
         vertices = self.vertices * self.scale[..., None, None]
         offset = torch.zeros_like(vertices[:, :, :1])
         offset[:, LEFT, 0] = self.relative_root * self.scale.mean(1, keepdim=True)

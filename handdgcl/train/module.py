@@ -195,6 +195,13 @@ class TrainingModule(LightningModule):
             }
             | {name: float(value) for name, value in (record | self._validation).items()}
         )
+        if self.config.train.schedule == "plateau":
+            self.lr_schedulers().step(record["train_loss"])
+
+    def lr_scheduler_step(self, scheduler: object, metric: float | None) -> None:
+        """One cycle's. Of the halving Lightning would think after the epoch's state is saved, too late."""
+        if self.config.train.schedule != "plateau":
+            scheduler.step()
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         """Keep the curves with the state, so that a resumed run writes whole ones."""
@@ -235,10 +242,7 @@ class TrainingModule(LightningModule):
             scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
                 optimizer, factor=0.5, patience=3, threshold=1e-4, threshold_mode="abs", min_lr=1e-6
             )
-            return {
-                "optimizer": optimizer,
-                "lr_scheduler": {"scheduler": scheduler, "monitor": "train_loss", "interval": "epoch"},
-            }
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": "train_loss"}}
         scheduler = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, settings.lr, total_steps=int(self.trainer.estimated_stepping_batches), pct_start=0.15
         )

@@ -28,22 +28,26 @@ CHECKPOINT = "checkpoint.ckpt"
 RUN_FACTS = "run.json"  # what differs from run to run: seconds, commit, MLflow run
 STATES = "states"  # folder of the states to resume from
 # Parameters that leave a trained row as it is.
-IRRELEVANT = ("profile", "reports", "seeds", "generate")
+IRRELEVANT = ("profile", "reports", "seeds")
 # Parts of the training state that nothing needs once training is over.
 TRANSIENT = ("hands.", "contrastive.keys.", "contrastive.queue.")
 
 
 class StoreData(LightningDataModule):
-    """Training and validation batches of one store; the order follows the seed and the epoch."""
+    """Training and validation batches of one store; the order follows the seed and the epoch.
+
+    Attributes:
+        first_epoch: the one that training starts or goes on with.
+    """
 
     def __init__(self, folder: Path, config: Config, seed: int):
         super().__init__()
-        self.config, self.seed = config, seed
+        self.config, self.seed, self.first_epoch = config, seed, 0
         self.train, self.val = (open_store(folder / split) for split in ("train", "val"))
 
     def train_dataloader(self) -> DataLoader:
-        """This rank's share of each epoch."""
-        return train_batches(
+        """This rank's share of each epoch, from the epoch that training is to go on with."""
+        loader = train_batches(
             self.train,
             batch_size=self.config.train.batch_size,
             seed=self.seed,
@@ -53,6 +57,9 @@ class StoreData(LightningDataModule):
             rank=self.trainer.global_rank,
             world=self.trainer.world_size,
         )
+        # Lightning sets the epoch after loader processes have begun to draw from it.
+        loader.batch_sampler.sampler.set_epoch(self.first_epoch)
+        return loader
 
     def val_dataloader(self) -> DataLoader:
         """All validation samples, in order."""
@@ -133,6 +140,9 @@ def _fit(trainer: Trainer, module: TrainingModule, data: StoreData, work: Path, 
     last = work / STATES / "last.ckpt"
     # Another process may be deleting another configuration's state just now: whose it is comes first.
     ours = _facts(work).get("identity") == identity and last.exists()
+    if ours:
+        state = torch.load(last, map_location="cpu", mmap=True, weights_only=False)
+        data.first_epoch = len(state["history"])
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
