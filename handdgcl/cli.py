@@ -49,7 +49,13 @@ def _parser() -> argparse.ArgumentParser:
         "--box",
         type=_box,
         metavar="X,Y,W,H",
-        help="box around both hands in px, for every image; default: the image's centre square",
+        help="box around both hands in px, for every image (--box=-5,… where it starts outside); default: "
+        "the image's centre square",
+    )
+    predict.add_argument(
+        "--hands",
+        metavar="DIR",
+        help="folder of the hand models; default: where training had it",
     )
     predict.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the results")
     predict.set_defaults(command=_predict)
@@ -98,7 +104,7 @@ def _predict(options: argparse.Namespace) -> None:
         raise InputError(
             f"{sorted(twice)[0]}: two images have this name; give them to separate --out folders"
         )
-    trained = load_model(options.checkpoint)
+    trained = load_model(options.checkpoint, hands=options.hands)
     for image in options.images:
         box = Box(*options.box) if options.box else None
         for path in predict_image(

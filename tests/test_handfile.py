@@ -37,6 +37,10 @@ def with_value(array, value, *place):
         (lambda t: {"right": with_value(t["right"], np.nan, 3, 7, 1)}, r"P\.npz: right: sample 3 is NaN"),
         (lambda t: {"right": t["right"].astype(str)}, r"P\.npz: right: holds <U"),
         (lambda t: {"left": 1000 * t["left"]}, r"P\.npz: left: its hands are .* metres are wanted"),
+        (
+            lambda t: {"left": np.concatenate([t["left"][:4], 1000 * t["left"][4:]])},
+            r"P\.npz: left: sample 4 is .* long, 2 such samples; metres are wanted",
+        ),
         (lambda t: {"joints_left": np.zeros((6, 21, 3))}, r"P\.npz: array 'joints_right' is missing"),
         (lambda t: {"left_px": np.zeros((6, 21, 2))}, r"P\.npz: array 'right_px' is missing"),
         (lambda t: {"intrinsics": np.zeros((3, 3))}, r"P\.npz: intrinsics: sample 0 is no camera matrix"),

@@ -57,7 +57,7 @@ def test_rules_apply_in_the_benchmarks_order(folder):
     frame_of = {image["id"]: str(image["frame_idx"]) for image in records["data"]["images"]}
     fits = records["MANO_NeuralAnnot"]["1"]
     fits["7"]["left"] = None  # two views without the left hand
-    del fits["17"]  # two views without any
+    fits["17"] = None  # two views without any
     a = next(x for x in records["data"]["annotations"] if frame_of[x["image_id"]] == "7")
     b = next(x for x in records["data"]["annotations"] if frame_of[x["image_id"]] == "27")
     a["hand_type"], b["hand_type_valid"] = "right", 0
@@ -69,6 +69,19 @@ def test_rules_apply_in_the_benchmarks_order(folder):
         [1, 1, 6],
         [4, 3, 3],
     ]
+    assert sorted(selection.table.frame) == [27, 37, 37]
+
+
+def test_frames_and_annotations_that_are_missing_cost_their_images_alone(folder):
+    records = read_records(folder, "val")
+    fits = records["MANO_NeuralAnnot"]["1"]
+    del fits["7"], fits["17"]["left"]
+    frame_of = {image["id"]: image["frame_idx"] for image in records["data"]["images"]}
+    lines = records["data"]["annotations"]
+    lines.remove(next(x for x in lines if frame_of[x["image_id"]] == 27))
+    write_records(folder, "val", records)
+    selection = read_split(folder, "val", progress=False)
+    assert selection.counts[["failing", "kept"]].to_numpy().tolist() == [[0, 8], [1, 7], [1, 7], [4, 3]]
     assert sorted(selection.table.frame) == [27, 37, 37]
 
 

@@ -72,8 +72,18 @@ def test_without_a_box_the_centre_square_is_the_crop():
     assert np.allclose(corners @ crop.T, [[0, 0], [64, 64]])
 
 
-@pytest.mark.parametrize("box", [Box(0, 0, 0, 5), Box(300, 0, 5, 5), Box(-9, 0, 5, 5)])
-def test_boxes_without_area_or_outside_are_refused(box):
+@pytest.mark.parametrize(
+    "box",
+    [
+        Box(0, 0, 0, 5),
+        Box(300, 0, 5, 5),
+        Box(-9, 0, 5, 5),
+        Box(np.nan, 0, 5, 5),
+        Box(0, 0, np.inf, 5),
+        Box(0, 0, 5, 1e9),
+    ],
+)
+def test_boxes_without_area_or_outside_or_huge_are_refused(box):
     with pytest.raises(InputError, match="--box"):
         crop_map((100, 300, 3), box, fill=0.8, size=64)
 

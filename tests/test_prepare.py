@@ -115,6 +115,7 @@ def test_killed_preparation_continues_byte_equal(folder, tmp_path, hands, small_
     process.communicate(timeout=20)  # ends when the workers, which hold its output open, have ended too
     assert not out.exists()
     (work / ".1-part-00002.arrow").write_bytes(b"half a part")
+    (work / "part-00002.arrow").write_bytes(b"damaged by something else")
     before = [path.stat().st_mtime_ns for path in finished]
     prepare_split(folder, "train", out, settings(), hands)
     assert [(out / path.name).stat().st_mtime_ns for path in finished] == before
@@ -207,3 +208,10 @@ def test_a_folder_that_is_no_store_is_left_alone(folder, tmp_path, hands):
     with pytest.raises(InputError, match="exists and is no store"):
         prepare_split(folder, "train", tmp_path / "store", settings(), hands)
     assert (tmp_path / "store" / "thesis.txt").exists()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="link: a link"):
+        prepare_split(folder, "train", tmp_path / "link", settings(), hands)
+    (tmp_path / "other.partial").write_text("mine")
+    with pytest.raises(InputError, match=r"other\.partial: no folder"):
+        prepare_split(folder, "train", tmp_path / "other", settings(), hands)

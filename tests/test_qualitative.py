@@ -27,7 +27,7 @@ def test_samples_are_spread_over_the_baselines_error(runs):
     errors = runs[0].samples.groupby("index")["mpjpe_mm"].mean()
     ranks = errors.rank().loc[chosen["index"][:4]]
     assert list(ranks) == [3, 8, 13, 18]  # middles of four shares of twenty
-    assert chosen["index"].iloc[-1] == 19 and "IoU 0.95" in chosen["rule"].iloc[-1]
+    assert chosen["index"].iloc[-1] == 19 and "largest overlap: 0.95" in chosen["rule"].iloc[-1]
     assert np.allclose(chosen["baseline"], errors.loc[chosen["index"]])
 
 

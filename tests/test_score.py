@@ -46,6 +46,11 @@ def measured(prediction, truth, hands, **options):
     ).summary
 
 
+def regressed(arrays, hands):
+    J = hands.joint_regressor.double().numpy()
+    return {hand: np.einsum("jv,nvc->njc", J[h], arrays[hand]) for h, hand in enumerate(("left", "right"))}
+
+
 def distance(a, b, unit=1000):
     return unit * np.sqrt(((a - b) ** 2).sum(-1))
 
@@ -129,18 +134,26 @@ def test_a_hand_moved_by_d_mm_changes_the_relative_root_and_the_collisions_alone
 
 def test_bins_by_overlap_share_out_all_pairs(prediction, truth, hands):
     found = measured(prediction, truth, hands)
-    assert [b["pairs"] for b in found["by_iou"].values()] == [3, 1, 2]
-    weighted = sum(b["pairs"] * b["metrics"].get("mpjpe_mm", 0) for b in found["by_iou"].values()) / N
+    assert [b["pairs"] for b in found["by_overlap"].values()] == [3, 1, 2]
+    weighted = sum(b["pairs"] * b["metrics"].get("mpjpe_mm", 0) for b in found["by_overlap"].values()) / N
     assert weighted == pytest.approx(found["metrics"]["mpjpe_mm"])
-    assert set(found["by_iou"]) == {"below 0.33", "0.33 to 0.67", "0.67 and above"}
-    depth = [b["metrics"]["true_penetration_depth_mm"] for b in found["by_iou"].values()]
+    assert set(found["by_overlap"]) == {"below 0.33", "0.33 to 0.67", "0.67 and above"}
+    depth = [b["metrics"]["true_penetration_depth_mm"] for b in found["by_overlap"].values()]
     assert depth[0] < depth[2]
 
 
 def test_given_joints_and_pixels_are_used(prediction, truth, hands):
-    joints = {
-        f"joints_{h}": np.random.default_rng(1).normal(0, 0.05, (N, 21, 3)) + 0.8 for h in ("left", "right")
-    }
+    noise = np.random.default_rng(1).normal(0, 0.005, (N, 21, 3))
+    joints = {f"joints_{h}": regressed(truth, hands)[h] + noise for h in ("left", "right")}
+    found = measured({h: truth[h] for h in ("left", "right")} | joints, truth, hands, interaction=False)
+    off = regressed(truth, hands)["left"] + noise
+    k = [
+        np.linalg.norm(x[:, 9] - x[:, 0], axis=-1)[:, None, None]
+        for x in (regressed(truth, hands)["left"], off)
+    ]
+    expected = distance(k[0] / k[1] * (off - off[:, [9]]), off - noise - (off - noise)[:, [9]])
+    assert found["by_hand"]["left"]["mpjpe_mm"] == pytest.approx(expected.mean(), rel=1e-6)
+    joints |= {f"joints_{h}": joints[f"joints_{h}"].astype(">f4") for h in ("left", "right")}
     found = measured(prediction | joints, truth | joints, hands, interaction=False)
     assert found["metrics"]["mpjpe_mm"] == pytest.approx(0, abs=1e-9) and found["metrics"]["mpvpe_mm"] > 1
     assert found["joints"] == {"prediction": "given", "truth": "given"}
@@ -151,12 +164,37 @@ def test_given_joints_and_pixels_are_used(prediction, truth, hands):
     seen = measured(relative | pixels, truth, hands)["metrics"]
     assert seen["pixel_px"] == pytest.approx(5, abs=0.1) and 0.8 < seen["mask_iou"] < 1
     blind = measured(relative, truth, hands)
-    assert "pixel_px" not in blind["metrics"] and "left_px" in blind["notes"][0] and blind["by_iou"]
+    assert "pixel_px" not in blind["metrics"] and "left_px" in blind["notes"][0] and blind["by_overlap"]
     no_camera = measured(prediction, {h: truth[h] for h in ("left", "right")}, hands)
-    assert not no_camera["by_iou"] and "no intrinsics" in no_camera["notes"][0]
+    assert not no_camera["by_overlap"] and "no intrinsics" in no_camera["notes"][0]
     assert no_camera["metrics"]["penetration_depth_mm"] == pytest.approx(
         measured(prediction, truth, hands)["metrics"]["penetration_depth_mm"]
     )
+
+
+@pytest.mark.parametrize("spoil", [lambda j: 1000 * j, lambda j: j - j[:, [9]], lambda j: j[:, ::-1]])
+@pytest.mark.parametrize("side", ["prediction", "truth"])
+def test_joints_of_another_unit_frame_or_order_are_refused(prediction, truth, hands, spoil, side):
+    wrong = {f"joints_{h}": spoil(joints) for h, joints in regressed(truth, hands).items()}
+    files = {"prediction": prediction, "truth": truth}
+    files[side] = files[side] | wrong
+    with pytest.raises(InputError, match=rf"{side[0].upper()}\.npz: joints_left: .* or leave them out"):
+        measured(**files, hands=hands, interaction=False)
+
+
+@pytest.mark.parametrize("root", [0, 9])
+def test_hands_each_about_its_own_root_have_no_errors_of_their_place(prediction, truth, hands, root):
+    pair = {"mrrpe_mm", "mrrpe_wrist_mm", "pa_pair_mpvpe_mm", "penetration_depth_mm", "contacts_kept_share"}
+    whole = measured(prediction, truth, hands)
+    assert pair <= set(whole["metrics"]) and not whole["notes"]
+    own = {h: prediction[h] - joints[:, [root]] for h, joints in regressed(prediction, hands).items()}
+    found = measured(own, truth, hands)
+    assert not pair & set(found["metrics"]) and any(
+        "P.npz: both hands have their root" in n for n in found["notes"]
+    )
+    assert found["metrics"]["mpjpe_mm"] == pytest.approx(whole["metrics"]["mpjpe_mm"])
+    own["left"][0] += [0, 0.1, 0]  # one pair that says where its hands are
+    assert pair <= set(measured(own, truth, hands)["metrics"])
 
 
 def test_an_inside_out_prediction_is_reported_not_counted_as_free_of_collisions(prediction, truth, hands):
@@ -185,7 +223,7 @@ def test_the_command_prints_a_table_and_leaves_json(prediction, truth, tmp_path,
     assert summary["pairs"] == N and summary["hands"] == "open" and "names" in summary["notes"][0]
     text = caplog.text
     assert "MPJPE (Tables 1-2)" in text and "middle MCP" in text and "metacarpal" in text
-    assert f"{summary['metrics']['mpjpe_mm']:.3f}" in text and "IoU 0.33 to 0.67" in text
+    assert f"{summary['metrics']['mpjpe_mm']:.3f}" in text and "overlap 0.33 to 0.67" in text
     assert main([*arguments, "--positions"]) == 0
     assert "penetration_depth_mm" not in json.loads(out.read_text())["metrics"]
     assert main(["score", "--pred", str(tmp_path / "none.npz"), "--truth", str(tmp_path / "t.npz")]) == 2

@@ -21,6 +21,7 @@ from handdgcl.report.figures import label, save_figure
 LARGEST = 3  # sizes that both exponents are of
 LINEAR_BAR = 1.05  # of its median: twice the work takes at most 2.07 times as long
 POWERS = (0.01, 10.0)  # between which p is looked for
+LEGEND = "exponent (dotted: proportional)"
 PANELS = 3  # side by side
 
 
@@ -128,7 +129,7 @@ def growth_plot(found: list[Growth]) -> matplotlib.figure.Figure:
         axis.set_xticks(sizes, [f"{size:,}" for size in sizes], fontsize=8)
         axis.xaxis.set_minor_locator(NullLocator())
         axis.margins(y=0.25)
-        axis.legend(fontsize=7, frameon=False, title="exponent", title_fontsize=7, loc="upper left")
+        axis.legend(fontsize=7, frameon=False, title=LEGEND, title_fontsize=7, loc="upper left")
         label(axis, quantity, "Seconds")
     for axis in axes[len(by_quantity) :]:
         axis.set_axis_off()

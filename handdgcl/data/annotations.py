@@ -69,8 +69,8 @@ class Fit(msgspec.Struct, gc=False):
 class Fits(msgspec.Struct, gc=False):
     """Both hands of one frame; null where there is no fit."""
 
-    left: Fit | None
-    right: Fit | None
+    left: Fit | None = None
+    right: Fit | None = None
 
 
 class Joints(msgspec.Struct, gc=False):
@@ -86,7 +86,7 @@ class Joints(msgspec.Struct, gc=False):
 RECORDS = {
     "data": Data,
     "camera": dict[int, Cameras],
-    "MANO_NeuralAnnot": dict[int, dict[int, Fits]],
+    "MANO_NeuralAnnot": dict[int, dict[int, Fits | None]],
     "joint_3d": dict[int, dict[int, Joints]],
 }
 
@@ -121,6 +121,8 @@ def decode(folder: str | Path, split: str, kind: str, bar: tqdm | None = None):
             size = len(text)
     except FileNotFoundError:
         raise InputError(f"{path}: missing; data.source must name InterHand2.6M's folder") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); make it a readable file") from error
     except (ValueError, msgspec.DecodeError) as error:  # ValueError: an empty file cannot be mapped
         raise InputError(f"{path}: not what InterHand2.6M v1.0 has there: {error}; {FETCH_AGAIN}") from error
     if bar is not None:

@@ -76,10 +76,11 @@ class Selection:
 
 
 def read_images(folder: str | Path, split: str, *, bar: tqdm | None = None) -> pd.DataFrame:
-    """All annotated images of a split.
+    """All images of a split.
 
     Returns:
-        `IMAGE_COLUMNS`, `hand_type` and `hand_type_valid`, in the order of the file's images.
+        `IMAGE_COLUMNS`, `hand_type` and `hand_type_valid`, in the order of the file's images; an image
+        without an annotation has the type "none", not valid.
 
     Raises:
         InputError: the file is missing or malformed, or an id is double or unknown.
@@ -101,9 +102,10 @@ def read_images(folder: str | Path, split: str, *, bar: tqdm | None = None) -> p
     unknown = hands.image_id[~hands.image_id.isin(images.image_id)]
     if len(unknown):
         raise InputError(f"{path}: annotations: image_id {unknown.iloc[0]} is no image's id; {FETCH_AGAIN}")
-    return images.merge(hands, on="image_id", how="inner", validate="one_to_one").astype(
-        {"hand_type_valid": bool}
-    )
+    table = images.merge(hands, on="image_id", how="left", validate="one_to_one")
+    missing = table["hand_type"].isna()
+    table.loc[missing, ["hand_type", "hand_type_valid"]] = ["none", False]
+    return table.astype({"hand_type_valid": bool})
 
 
 def read_split(folder: str | Path, split: str, *, progress: bool = True) -> Selection:
@@ -177,7 +179,7 @@ def _match_fits(captures: dict[int, dict[int, Fits]], table: pd.DataFrame) -> tu
         (capture, frame, fits)
         for capture, frames in captures.items()
         for frame, fits in frames.items()
-        if fits.left is not None and fits.right is not None
+        if fits is not None and fits.left is not None and fits.right is not None
     ]
     index = pd.MultiIndex.from_arrays([[pair[0] for pair in pairs], [pair[1] for pair in pairs]])
     wanted = pd.MultiIndex.from_arrays([table.capture, table.frame])

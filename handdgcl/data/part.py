@@ -100,6 +100,15 @@ def make_part(job: Job, part: int) -> Dropped:
     return dropped
 
 
+def is_part(path: Path) -> bool:
+    """Whether there is a part, undamaged."""
+    try:
+        read_part(path)
+    except (OSError, pa.ArrowInvalid, KeyError, TypeError, msgspec.DecodeError):
+        return False
+    return True
+
+
 def read_part(path: Path) -> tuple[int, Dropped]:
     """How many samples a part holds and what it left out."""
     with pa.memory_map(str(path)) as file:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from handdgcl.atomic import replacing
 from handdgcl.config import Data
 from handdgcl.data.interhand import Selection, read_split
-from handdgcl.data.part import JPEG_QUALITY, PART_SIZE, Dropped, Job, make_part, read_part
+from handdgcl.data.part import JPEG_QUALITY, PART_SIZE, Dropped, Job, is_part, make_part, read_part
 from handdgcl.data.store import MANIFEST, Manifest, read_manifest
 from handdgcl.errors import InputError
 from handdgcl.hands import Hands
@@ -51,7 +51,7 @@ def prepare_split(
     work = out.with_name(f"{out.name}.partial") if work is None else Path(work)
     selection = read_split(folder, split)
     fingerprint = _fingerprint(selection, data, hands)
-    if _is_store(out) and read_manifest(out).fingerprint == fingerprint:
+    if _is_store(out) and read_manifest(out).fingerprint == fingerprint and (out / "counts.csv").exists():
         return pd.read_csv(out / "counts.csv")
     _open_work(work, fingerprint)
     job = Job(selection, data, hands, work)
@@ -62,9 +62,14 @@ def prepare_split(
     _write(work / "counts.csv", counts.to_csv(index=False).encode())
     _write(work / "unreadable.csv", unreadable.to_csv(index=False).encode())
     _write(work / MANIFEST, msgspec.json.encode(Manifest(fingerprint, data.image_size, rows)))
-    if out.exists():
-        shutil.rmtree(out)
-    os.replace(work, out)
+    try:
+        if out.exists():
+            shutil.rmtree(out)
+        os.replace(work, out)
+    except OSError as error:
+        raise InputError(
+            f"{out}: not written ({error}); make room for it there, then the same command goes on"
+        ) from error
     return counts
 
 
@@ -96,6 +101,8 @@ def _write(path: Path, content: bytes) -> None:
 
 def _is_store(out: Path) -> bool:
     """Whether a store is at `out`; raises when something else is."""
+    if out.is_symlink():
+        raise InputError(f"{out}: a link; link a folder above it, or give the folder itself")
     if (out / MANIFEST).exists():
         return True
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
@@ -106,6 +113,8 @@ def _is_store(out: Path) -> bool:
 def _open_work(work: Path, fingerprint: str) -> None:
     """Continue in a work folder of the same fingerprint, or begin a new one."""
     mark = work / "fingerprint"
+    if work.exists() and not work.is_dir():
+        raise InputError(f"{work}: no folder, so nothing can be prepared in it; move it away")
     if work.exists() and not (mark.exists() and mark.read_text() == fingerprint):
         shutil.rmtree(work)
     for leftover in work.glob(".*"):  # temporary files of a killed process
@@ -115,7 +124,7 @@ def _open_work(work: Path, fingerprint: str) -> None:
 
 def _make_parts(job: Job, split: str) -> None:
     """Write the parts that are not there yet."""
-    missing = [part for part in range(len(job)) if not job.path(part).exists()]
+    missing = [part for part in range(len(job)) if not is_part(job.path(part))]
     total = len(job.selection)
     done = total - sum(len(job.rows(part)) for part in missing)
     unreadable = []

@@ -32,6 +32,13 @@ class Trained(NamedTuple):
     info: dict
 
 
+# What reading another file, or a folder, raises.
+DAMAGE = (
+    *(pickle.UnpicklingError, RuntimeError, EOFError, OSError),
+    *(AttributeError, IndexError, KeyError, TypeError, ValueError),
+)
+
+
 def load_model(checkpoint: str | Path, *, hands: str | None = None) -> Trained:
     """Read a checkpoint that training wrote.
 
@@ -53,7 +60,7 @@ def load_model(checkpoint: str | Path, *, hands: str | None = None) -> Trained:
         }
     except FileNotFoundError:
         raise InputError(f"{path}: no such checkpoint; train one, or fetch it with `dvc pull`") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError) as error:
+    except DAMAGE as error:
         reason = str(error).partition("\n")[0]
         raise InputError(
             f"{path}: not a checkpoint of this project, or of another version ({reason})"

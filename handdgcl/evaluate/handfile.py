@@ -21,6 +21,7 @@ from handdgcl.evaluate.npz import DAMAGE, Rows, open_npz
 from handdgcl.hands.topology import HANDS, JOINT_COUNT, VERTEX_COUNT
 
 HAND_SIZE_M = (0.04, 0.5)  # extent of a plausible hand: tells metres from millimetres and unit bones
+_LARGEST_M = 10.0  # of a single one, however badly it is predicted: a hand in millimetres is larger
 _KEYS = {
     "vertices": ("{}", (VERTEX_COUNT, 3)),
     "joints": ("joints_{}", (JOINT_COUNT, 3)),
@@ -96,9 +97,15 @@ def check_arrays(arrays: dict[str, Array], *, name: str) -> HandFile:
             found[field] = tuple(arrays[key] for key in keys)
     intrinsics = _intrinsics(arrays.get("intrinsics"), count, name)
     for key in HANDS:
-        size = float(np.median(looks[key].extent))
+        extent = looks[key].extent
+        size, large = float(np.median(extent)), extent > _LARGEST_M
         if not HAND_SIZE_M[0] <= size <= HAND_SIZE_M[1]:
             raise InputError(f"{name}: {key}: its hands are {size:.3g} long (median); metres are wanted")
+        if large.any():
+            raise InputError(
+                f"{name}: {key}: sample {large.argmax()} is {extent[large.argmax()]:.3g} long, "
+                f"{large.sum()} such samples; metres are wanted"
+            )
     read = {"intrinsics"} | {pattern.format(hand) for pattern, _ in _KEYS.values() for hand in HANDS}
     return HandFile(
         name=name,

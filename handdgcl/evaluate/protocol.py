@@ -44,9 +44,9 @@ PROTOCOL = {
 
 def score_table(summary: dict) -> str:
     """The summary of a score as text: errors, fingers below, then what could not be measured."""
-    bins = summary["by_iou"]
+    bins = summary["by_overlap"]
     groups = [summary["metrics"], *summary["by_hand"].values(), *(b["metrics"] for b in bins.values())]
-    heads = ["both", *HANDS, *(f"IoU {title}" for title in bins)]
+    heads = ["both", *HANDS, *(f"overlap {title}" for title in bins)]
     lines = [["error", "root", "scale", "unit", *heads]]
     for name, line in PROTOCOL.items():
         if name in summary["metrics"]:

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from handdgcl.data.camera import bone_scale, project, square_crop
+from handdgcl.data.camera import project, square_crop
 from handdgcl.data.overlap import IOU_BINS, IOU_TITLES, hand_overlap
 from handdgcl.errors import InputError
 from handdgcl.evaluate.handfile import HandFile
-from handdgcl.evaluate.interaction import failures, interaction_errors, true_interaction
+from handdgcl.evaluate.interaction import ERRORS, failures, interaction_errors, true_interaction
 from handdgcl.evaluate.masks import mask_errors, true_masks
+from handdgcl.evaluate.placed import apart, in_front, intrinsics_of, pixels_of, points_of, with_joints_2d
 from handdgcl.evaluate.protocol import PROTOCOL
 from handdgcl.hands import Hands
 from handdgcl.hands.solid import sealed_faces
@@ -21,9 +22,9 @@ from handdgcl.hands.topology import FINGERS, HANDS
 from handdgcl.model.metrics import Points, error_table, joint_means, means, position_errors
 
 PCK_MM = 50  # the PCK curve runs from 0 to here, in steps of 1 mm
+PAIR_ERRORS = {"mrrpe_mm", "mrrpe_wrist_mm", "pa_pair_mpvpe_mm", *ERRORS}  # of one hand's place to the other
 _CHUNK = 256  # pairs at a time
 _ROUNDING = 1e-6  # mm: a root's own error is 0 only up to rounding
-_SHORTEST_M = 1e-6  # a metacarpal, below which there is none
 _CROP_PX, _FILL = 256, 0.8  # the benchmark's crop, in which overlap is measured
 
 
@@ -54,22 +55,24 @@ def score(prediction: HandFile, truth: HandFile, hands: Hands, *, interaction: b
     """
     if len(prediction) != len(truth):
         raise InputError(f"{prediction.name}: {len(prediction)} pairs; {truth.name} has {len(truth)}")
-    if truth.intrinsics is not None and not _in_front(truth, required=True):
+    if truth.intrinsics is not None and not in_front(truth, required=True):
         raise InputError(f"{truth.name}: behind the camera of its intrinsics; leave these out")
-    camera = truth.intrinsics is not None and (prediction.pixels is not None or _in_front(prediction))
+    camera = truth.intrinsics is not None and (prediction.pixels is not None or in_front(prediction))
     chunks = [slice(start, start + _CHUNK) for start in range(0, len(truth), _CHUNK)]
-    errors, faces = {}, sealed_faces(hands)
+    errors, faces, placed = {}, sealed_faces(hands), {prediction.name: False, truth.name: False}
     overlap = None if truth.intrinsics is None else np.empty(len(truth), np.float32)
     for rows in tqdm(chunks, desc="score", leave=False, disable=None):
-        points, true = (_points(file, rows, hands) for file in (prediction, truth))
+        points, true = (points_of(file, rows, hands) for file in (prediction, truth))
+        for file, own in ((prediction, points), (truth, true)):
+            placed[file.name] |= apart(own)
         true_2d = None
         if truth.intrinsics is not None:
-            true_2d = project(true.vertices, _intrinsics(truth, rows))
+            true_2d = project(true.vertices, intrinsics_of(truth, rows))
             overlap[rows] = _overlap(true_2d, hands)
-        points_2d = _pixels(prediction, truth, points, rows) if camera else None
+        points_2d = pixels_of(prediction, truth, points, rows) if camera else None
         if camera:
-            points = _with_joints_2d(points, prediction, truth, points_2d, rows, hands)
-            true = Points(true.vertices, true.joints, project(true.joints, _intrinsics(truth, rows)))
+            points = with_joints_2d(points, prediction, truth, points_2d, rows, hands)
+            true = Points(true.vertices, true.joints, project(true.joints, intrinsics_of(truth, rows)))
         found = position_errors(points, true)
         found["pck_0_50mm_auc"] = pck_auc(found["per_joint_mm"])
         if interaction:
@@ -77,9 +80,12 @@ def score(prediction: HandFile, truth: HandFile, hands: Hands, *, interaction: b
             if camera:
                 found |= mask_errors(points_2d, true_masks(true_2d, hands.faces), hands.faces)
         _keep(found, errors, rows, len(truth))
+    together = [name for name, known in placed.items() if not known]
+    if together:  # then nothing is known of where one hand is to the other
+        errors = {name: value for name, value in errors.items() if name not in PAIR_ERRORS}
     about = {} if overlap is None else {"iou": overlap}
     table = error_table(errors, pd.DataFrame(about, index=range(len(truth))))
-    return Score(table, _summary(table, errors, prediction, truth, camera))
+    return Score(table, _summary(table, errors, prediction, truth, camera=camera, together=together))
 
 
 def pck_curve(per_joint_mm: Tensor) -> np.ndarray:
@@ -96,37 +102,6 @@ def pck_auc(per_joint_mm: Tensor) -> Tensor:
     return (1 - per_joint_mm / PCK_MM).clamp(min=0).mean(-1)
 
 
-def _in_front(file: HandFile, *, required: bool = False) -> bool:
-    """Whether the hands stand before the camera; none of them may if they are relative to a root."""
-    behind = file.nearest <= 0
-    if behind.any() and (required or not behind.all()):
-        raise InputError(
-            f"{file.name}: left, right: sample {behind.argmax()} is not in front of the camera, "
-            f"{behind.sum()} such samples; give z > 0, or leave `intrinsics` out"
-        )
-    return not behind.any()
-
-
-def _points(file: HandFile, rows: slice, hands: Hands) -> Points:
-    """The metric's points of some pairs."""
-    stack = lambda arrays: torch.as_tensor(np.stack([array[rows] for array in arrays], 1)).double()
-    points = Points.from_vertices(stack(file.vertices), hands)
-    if file.joints is not None:
-        points = Points(points.vertices, stack(file.joints))
-    short = bone_scale(points.joints)[..., 0, 0] <= _SHORTEST_M
-    if short.any():
-        sample, hand = short.nonzero()[0].tolist()
-        raise InputError(
-            f"{file.name}: {HANDS[hand]}: sample {rows.start + sample} has a middle metacarpal of length 0"
-        )
-    return points
-
-
-def _intrinsics(truth: HandFile, rows: slice) -> Tensor:
-    """K `[B, 1, 3, 3]`."""
-    return torch.as_tensor(np.array(truth.intrinsics[rows])).double()[:, None]
-
-
 def _keep(found: dict[str, Tensor], errors: dict[str, Tensor], rows: slice, count: int) -> None:
     """Write a chunk's errors into those of all `count` pairs.
 
@@ -136,24 +111,6 @@ def _keep(found: dict[str, Tensor], errors: dict[str, Tensor], rows: slice, coun
         if name not in errors:
             errors[name] = value.new_empty(count, *value.shape[1:])
         errors[name][rows] = value
-
-
-def _pixels(prediction: HandFile, truth: HandFile, points: Points, rows: slice) -> Tensor:
-    """Predicted vertices in the image `[B, H, V, 2]`: its own, or by the true camera."""
-    if prediction.pixels is None:
-        return project(points.vertices, _intrinsics(truth, rows))
-    return torch.as_tensor(np.stack([array[rows] for array in prediction.pixels], 1)).double()
-
-
-def _with_joints_2d(
-    points: Points, prediction: HandFile, truth: HandFile, points_2d: Tensor, rows: slice, hands: Hands
-) -> Points:
-    """Predicted joints in the image: those of the predicted pixels, which are exact for weak perspective."""
-    if prediction.pixels is None:
-        joints_2d = project(points.joints, _intrinsics(truth, rows))
-    else:
-        joints_2d = hands.joints(points_2d)
-    return Points(points.vertices, points.joints, joints_2d)
 
 
 def _overlap(points_2d: Tensor, hands: Hands) -> np.ndarray:
@@ -166,7 +123,13 @@ def _overlap(points_2d: Tensor, hands: Hands) -> np.ndarray:
 
 
 def _summary(
-    table: pd.DataFrame, errors: dict[str, Tensor], prediction: HandFile, truth: HandFile, camera: bool
+    table: pd.DataFrame,
+    errors: dict[str, Tensor],
+    prediction: HandFile,
+    truth: HandFile,
+    *,
+    camera: bool,
+    together: list[str],
 ) -> dict:
     """All that is said of the samples."""
     joints = joint_means(errors)
@@ -182,6 +145,11 @@ def _summary(
             f"{prediction.name} is not in front of the camera and has no left_px, right_px: no pixel error, "
             "no masks"
         )
+    notes += [
+        f"{name}: both hands have their root at one place in every pair, so nothing is known of where one is "
+        "to the other: no MRRPE, no error of both as one, no penetration, no contacts"
+        for name in together
+    ]
     given = {True: "given", False: "regressed from the vertices"}
     return {
         "pairs": len(truth),
@@ -195,7 +163,7 @@ def _summary(
         "protocol": {name: line._asdict() for name, line in PROTOCOL.items() if name in table},
         "metrics": means(table),
         "by_hand": {hand: _of_hand(table[table["hand"] == hand], errors) for hand in HANDS},
-        "by_iou": _by_iou(table) if "iou" in table else {},
+        "by_overlap": _by_overlap(table) if "iou" in table else {},
         "not_measured": failures(errors) if "true_contacts" in errors else {},
         "pairs_with_true_contact": int((errors.get("true_contacts", torch.zeros(0)) > 0).sum()),
         "per_joint_mm": joints,
@@ -209,7 +177,7 @@ def _of_hand(lines: pd.DataFrame, errors: dict[str, Tensor]) -> dict[str, float]
     return {name: value for name, value in means(lines).items() if errors[name].dim() > 1}
 
 
-def _by_iou(table: pd.DataFrame) -> dict:
+def _by_overlap(table: pd.DataFrame) -> dict:
     """The means again, by overlap of the two hands in the image; the last bin holds its upper end."""
     place = np.digitize(table["iou"], IOU_BINS[1:-1])
     groups = [table[place == k] for k in range(len(IOU_TITLES))]

@@ -91,6 +91,8 @@ def _read_pickle(path: Path) -> dict:
         raise _missing(path) from None
     except InputError:
         raise
+    except PermissionError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); make it a readable file") from error
     except Exception as error:  # damaged bytes make an unpickler raise nearly any type
         raise _damaged(path, error) from error
     if not isinstance(raw, dict):

@@ -52,10 +52,11 @@ def of_terms(effects: pd.DataFrame) -> dict | None:
 
 def _reading(needed: list[str], helped: pd.DataFrame, weakest: pd.Series) -> str:
     """One sentence on what leaving out does, on the validation split."""
-    worse = f"Leaving out a term makes the error it is there for larger for {len(needed)} of {len(TASKS)}"
-    worse += f" ({', '.join(needed)})" if needed else ""
+    worse = "Leaving out a term makes the error it is there for significantly larger for "
+    worse += f"{len(needed)} of {len(TASKS)}" + (f" ({', '.join(needed)})" if needed else "")
     smaller = [f"{MEASURES[line.measure].title} without {line.point}" for line in helped.itertuples()]
-    worse += f", and makes smaller: {', '.join(smaller)}" if smaller else ", and makes none smaller"
+    none = ", and none of the errors asked about significantly smaller"
+    worse += f", and makes significantly smaller: {', '.join(smaller)}" if smaller else none
     unit, title = weakest["unit"], MEASURES[weakest["measure"]].title
     name = title if title.isupper() else title.lower()
     deciding = f"{signed(weakest['difference'], unit)} {unit} in {name} without {weakest['point']}"
@@ -63,5 +64,5 @@ def _reading(needed: list[str], helped: pd.DataFrame, weakest: pd.Series) -> str
         return f"{worse}; least in its favour, {deciding}, with one seed, which gives no interval."
     return (
         f"{worse}; least in its favour, {deciding}; a true {weakest['detectable']:.{digits(unit)}f} {unit} "
-        f"would show in {100 * POWER:.0f} % of such sweeps. Short runs, validation split."
+        f"would show, uncorrected, in {100 * POWER:.0f} % of such sweeps. Short runs, validation split."
     )

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from handdgcl.report.claims import MEASURES
 from handdgcl.report.figures import STYLES, band, curves_by_row, label, legend
@@ -30,7 +31,9 @@ def difference_dots(table: pd.DataFrame) -> Figure:
     for axis, name in zip(axes.ravel(), measures, strict=False):
         _dots(axis, table[table["measure"] == name].set_index(["row", "minus"]), pairs)
         unit = f" ({MEASURES[name].unit})" if MEASURES[name].unit else ""
-        label(axis, f"Difference{unit}", None, title=MEASURES[name].title)
+        better = "" if name != "mask_iou" else "; right of 0 is better"
+        label(axis, f"Difference{unit}{better}", None, title=MEASURES[name].title)
+        axis.xaxis.set_major_locator(MaxNLocator(5))
     for axis in axes.ravel()[len(measures) :]:
         axis.set_axis_off()
     axes[0, 0].set_yticks(range(len(pairs)), [pair_title(*pair) for pair in pairs])

@@ -13,7 +13,7 @@ from handdgcl.atomic import replacing
 from handdgcl.data.overlap import IOU_BINS, IOU_TITLES
 from handdgcl.hands.topology import FINGERS, HANDS
 from handdgcl.report.runs import MEAN_HAND, Run, row_title
-from handdgcl.report.tables import METRICS, by_seed, paper_numbers
+from handdgcl.report.tables import BASELINE, METRICS, by_seed, paper_numbers
 from handdgcl.rows import ROWS
 
 _PALETTE = seaborn.color_palette("colorblind").as_hex()
@@ -47,14 +47,22 @@ DPI = 160
 
 
 def learning_curves(runs: list[Run]) -> Figure:
-    """Validation MPJPE and MPVPE over epochs: mean over seeds, band from the least to the largest."""
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    axes = figure.subplots(1, 2)
-    for axis, m in zip(axes, METRICS, strict=True):
-        for row, curves in curves_by_row(runs, f"val_{m}_mm").items():
-            band(axis, row, curves)
-        label(axis, "Epoch", f"Validation {m.upper()} (mm)")
-    legend(figure, axes[0])
+    """Validation MPJPE and MPVPE over epochs, and each row's less the baseline's of the same seed.
+
+    Mean over seeds, band from the least to the largest.
+    """
+    figure = Figure(figsize=(9, 7), layout="constrained")
+    axes = figure.subplots(2, 2)
+    for (above, below), m in zip(axes.T, METRICS, strict=True):
+        rows = curves_by_row(runs, f"val_{m}_mm")
+        for row, curves in rows.items():
+            band(above, row, curves)
+            if row != BASELINE and BASELINE in rows:
+                band(below, row, curves - rows[BASELINE])
+        below.axhline(0, color="black", linewidth=1)
+        label(above, None, f"Validation {m.upper()} (mm)")
+        label(below, "Epoch", "Minus the baseline's (mm)")
+    legend(figure, axes[0, 0])
     return figure
 
 
@@ -132,7 +140,7 @@ def iou_errors(runs: list[Run]) -> Figure | None:
         axis.plot(x, values.mean(0), marker=marker, color=colour, linestyle="", label=row_title(row))
     counts = _bins(runs[0].samples).value_counts(sort=False) // 2
     axis.set_xticks(range(3), [f"{t}\n{n} samples" for t, n in zip(IOU_TITLES, counts, strict=True)])
-    label(axis, "Overlap of the hands in the image (IoU)", "MPJPE (mm)")
+    label(axis, "Overlap in the image: common area ÷ the smaller hand's", "MPJPE (mm)")
     legend(figure, axis)
     return figure
 
@@ -176,7 +184,7 @@ def curves_by_row(runs: list[Run], column: str) -> dict[str, pd.DataFrame]:
     rows = {}
     for run in runs:
         if run.curves is not None and column in run.curves:
-            rows.setdefault(run.row, []).append(run.curves.set_index("epoch")[column])
+            rows.setdefault(run.row, {})[run.seed] = run.curves.set_index("epoch")[column]
     return {row: pd.concat(series, axis=1) for row, series in rows.items()}
 
 

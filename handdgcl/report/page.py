@@ -40,21 +40,23 @@ CAPTIONS = {
     "over seeds; the band spans the seeds. Dotted: self contrast, with a full queue, of features that tell "
     "no image from another.",
     "qualitative": "Test samples chosen by the rule at their left. Left hand orange, right hand blue. Below "
-    "the baseline and DGCLNet* stands this sample's MPJPE, mean of both hands, for the seed shown. "
+    "the baseline and DGCLNet* stands this sample's MPJPE, mean of both hands; models of the first seed. "
     "The last two columns show the pair turned by 90° about the vertical axis.",
-    "worst_best": "Where DGCLNet* fails: the test samples with its largest errors, the worst first.",
-    "worst_baseline": "Where the baseline fails: the test samples with its largest errors, the worst first.",
+    "worst_best": "Where DGCLNet* fails: the test samples with its largest errors, the worst first; models "
+    "of the first seed.",
+    "worst_baseline": "Where the baseline fails, in the same way; a sample may stand in both figures.",
     "joints": "Error along each finger, mean over both hands and all seeds. The middle finger's base is the "
     "root, so its error is zero.",
-    "overlap": "MPJPE by how much the hands overlap in the image: a mark at the mean over seeds, a bar over "
-    "their range.",
+    "overlap": "MPJPE by how much of the smaller hand's mask the other hand covers: a mark at the mean over "
+    "seeds, a bar over their range.",
     "view": "MPJPE of each hand by the side it is seen from: a mark at the mean over seeds, a bar over their "
     "range. The angle is that of the normal of the palm (the plane of wrist and bases of index and little "
     "finger, out of the palm) to the direction to the camera: 0° looks into the palm, 90° on its edge, 180° "
     "on the back of the hand. Columns view_angle_deg and mpjpe_mm of rows/*/samples.csv.",
     "data_samples": "Samples of the data with projected skeleton and mesh.",
     **SWEEP_CAPTIONS,
-    "data_histograms": "How close the hands are, how much they overlap, and what else varies in the data.",
+    "data_histograms": "How deep one hand is in the other, how far apart their surfaces are, and how much of "
+    "the smaller hand's mask the other one covers, in training pairs.",
     **{name: why.caption for name, why in WHY.items()},
 }
 
@@ -133,7 +135,8 @@ def _comparable(config: Config) -> str:
         return (
             "Ours were measured on rendered pairs of the open hand, not on InterHand2.6M: another hand "
             "model, other poses and other images. Numbers in millimetres are not comparable with the "
-            "paper's or other methods'; only the order of the rows and the sign of their differences can be."
+            "paper's or other methods'. The order of the rows can be compared, the sign of their "
+            "differences, and these as shares of the error."
         )
     return (
         "Ours were measured on InterHand2.6M as selected here (counts below); others select and crop in "
@@ -151,7 +154,7 @@ def _facts(config: Config, runs: list[Run]) -> list[tuple[str, str]]:
         ("Test samples", f"{len(runs[0].samples) // 2} images of two hands"),
         (
             "Images",
-            f"{config.data.image_size} px square, the hands fill {config.data.fill:g}",
+            f"{config.data.image_size} px square, the hands fill {config.data.fill:g} of the side",
         ),
         (
             "Training",

@@ -17,6 +17,7 @@ from handdgcl.report.export import write_joints, write_meshes
 from handdgcl.report.overlay import draw_hands, draw_skeletons, weak_perspective
 
 OPACITY = 0.75
+WIDEST = 10  # a box may be, in shorter sides of the image
 
 
 class Box(NamedTuple):
@@ -52,7 +53,10 @@ def read_image(path: Path) -> np.ndarray:
         content = np.fromfile(path, np.uint8)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); name an image file") from error
-    image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+    try:
+        image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+    except cv2.error as error:
+        raise InputError(f"{path}: not decoded ({error.err}); give a smaller JPEG or PNG") from error
     if image is None:
         raise InputError(f"{path}: not an image that can be decoded; give a JPEG or PNG")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
@@ -72,15 +76,16 @@ def crop_map(shape: tuple[int, ...], box: Box | None, *, fill: float, size: int)
         InputError: the box has no area or lies outside the image.
     """
     height, width = shape[:2]
+    side = min(height, width)
     if box is None:
-        side = min(height, width)
         corners = np.array([[width - side, height - side], [width + side, height + side]]) / 2
         return square_crop(corners, fill=1.0, size=size)
-    if not (box.width > 0 and box.height > 0):
+    if not (box.width > 0 and box.height > 0 and max(box.width, box.height) <= WIDEST * side):
         raise InputError(
-            f"--box {','.join(map(str, box))}: width and height must be positive (x,y,w,h in px)"
+            f"--box {','.join(map(str, box))}: width and height must be positive and at most {WIDEST} times "
+            f"the image's {side} px (x,y,w,h in px)"
         )
-    if box.x >= width or box.y >= height or box.x + box.width <= 0 or box.y + box.height <= 0:
+    if not (-box.width < box.x < width and -box.height < box.y < height):
         raise InputError(f"--box {','.join(map(str, box))}: outside the image of {width} x {height} px")
     corners = np.array([[box.x, box.y], [box.x + box.width, box.y + box.height]])
     return square_crop(corners, fill=fill, size=size)

@@ -46,7 +46,7 @@ def choose_samples(runs: list[Run], *, seed: int, count: int = 6) -> pd.DataFram
         )
     if has_overlap:
         most = samples["iou"].idxmax()
-        chosen.setdefault(most, f"largest overlap: IoU {samples['iou'][most]:.2f}")
+        chosen.setdefault(most, f"largest overlap: {samples['iou'][most]:.2f}")
     table = errors.loc[list(chosen)].rename_axis("index").reset_index()
     return table.assign(rule=list(chosen.values()))
 

@@ -1,5 +1,7 @@
 """Figures of the sweeps: differences with intervals over the points, and a map of the loss's terms."""
 
+from textwrap import fill
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -24,6 +26,7 @@ SWEEP_CAPTIONS = {
     "term is there for. Star: corrected p below 0.05.",
 }
 PANELS = 4  # side by side
+TITLE_WIDTH, POINT_WIDTH = 34, 11  # characters in a line
 MOST_PERCENT = 20  # colours end here
 
 
@@ -55,7 +58,7 @@ def base_panels(sweeps: Sweeps, names: list[str]) -> Figure:
         _draw(axis, sweep.rows[0], points, known["difference"], known["low"], known["high"])
         axis.axhline(0, color="black", linewidth=1)
         axis.plot(points.index(sweep.base), 0, "o", markersize=9, mfc="none", color="black")
-        label(axis, None, f"MPJPE minus {sweep.base}'s (mm)", title=sweep.title)
+        label(axis, None, f"MPJPE minus that of “{sweep.base}” (mm)", title=fill(sweep.title, TITLE_WIDTH))
     for axis in axes.ravel()[len(names) :]:
         axis.set_axis_off()
     return figure
@@ -136,7 +139,7 @@ def _draw(
     axis.vlines(x, low, high, color=colour, linewidth=2)
     look = {"marker": marker, "color": colour, "linestyle": style if numbers else "", "linewidth": 0.8}
     axis.plot(x, at, label=row_title(row), **look)
-    axis.set_xticks(range(len(points)), points)
+    axis.set_xticks(range(len(points)), [fill(point, POINT_WIDTH) for point in points])
     axis.set_xlim(-0.5, len(points) - 0.5)
 
 

@@ -57,13 +57,14 @@ def sentence(against: str, lines: pd.DataFrame) -> str:
     if parts and rest.empty:
         return f"Against {against}, MPJPE is {' and '.join(parts)}."
     largest = rest.loc[rest["difference"].abs().idxmax()]
-    widest = rest["detectable"].max()
-    seen = f"a true {widest:.{digits('mm')}f} mm would show in {100 * POWER:.0f} % of such sweeps"
+    share = f"{100 * POWER:.0f} % of such sweeps"
+    seen = f"there a true {largest['detectable']:.{digits('mm')}f} mm would show, uncorrected, in {share}"
     least = f"the largest is {_list(rest.loc[[largest.name]])}; {seen}"
     if not parts:
-        return f"Against {against}, no difference in MPJPE is beyond chance: {least}."
+        return f"Against {against}, no difference in MPJPE is significant after Holm's correction: {least}."
     said = f"Against {against}, MPJPE is {' and '.join(parts)}."
-    return f"{said} Of {len(named)} differences {len(rest)} may be chance: {least}."
+    others = f"{len(rest)} of {len(named)} differences {'is' if len(rest) == 1 else 'are'} not significant"
+    return f"{said} After Holm's correction {others}: {least}."
 
 
 def rulings(sweeps: Sweeps) -> dict | None:

@@ -31,6 +31,7 @@ from handdgcl.report.statistics import ALPHA, MOST_SEEDS, POWER
 from handdgcl.report.sweeps import Sweeps
 from handdgcl.report.tables import BASELINE
 
+LEAST = 0.005  # mm; what two decimals show as 0
 COLUMNS = ["claim", "statement", "verdict", "number", "unit", "low", "high", "figure", "source", "reading"]
 
 
@@ -115,7 +116,8 @@ def of_cost(cost: pd.DataFrame) -> dict:
         f"million operations an image in the baseline, at most {more:,} and "
         f"{operations.max() - operations[BASELINE]:,.1f} million more in another row; up to {dropped:,} "
         f"weights that only training uses are left behind. One image takes {times.min():.2f} to "
-        f"{times.max():.2f} ms of processor time, by row.",
+        f"{times.max():.2f} ms of processor time, by row"
+        + (": the same work each time, so that is how far the clock can be trusted." if same else "."),
     }
 
 
@@ -126,18 +128,29 @@ def rises(runs: list[Run]) -> str:
         if run.curves is not None and "val_mpjpe_mm" in run.curves:
             sums.setdefault(run.row, []).append(run.curves["val_mpjpe_mm"].diff().clip(lower=0).sum())
     rows = [BASELINE, *(row for row, _ in WITH_DGCLNET)]
-    means = [f"{sum(sums[row]) / len(sums[row]):.2f} mm in {row_title(row)}" for row in rows if row in sums]
-    return f" Its rises from one epoch to the next sum to {', '.join(means)}."
+    means = {row: sum(sums[row]) / len(sums[row]) for row in rows if row in sums}
+    said = ", ".join(f"{mean:.2f} mm in {row_title(row)}" for row, mean in means.items())
+    never = bool(means) and max(means.values()) < LEAST
+    said += ": it hardly ever rises, so these runs cannot tell steadiness" if never else ""
+    return f" Its rises from one epoch to the next sum to {said}."
 
 
 def truth(runs: list[Run]) -> str:
-    """The ground truth's own collisions, which a prediction need not undercut."""
-    samples = runs[0].samples
-    if "true_penetration_depth_mm" not in samples:
+    """The baseline's collisions beside the ground truth's own, which a prediction need not undercut."""
+    if "true_penetration_depth_mm" not in runs[0].samples:
         return ""
-    share = mean_of(samples, "collisions", "true_penetration_depth_mm")
-    depth = mean_of(samples, "depth", "true_penetration_depth_mm")
-    return f" In the true hands {share:.1%} of pairs collide, {depth:.2f} mm deep on average over all pairs."
+    found = {
+        "true hands": ([runs[0]], "true_penetration_depth_mm"),
+        "baseline": ([run for run in runs if run.row == BASELINE], "penetration_depth_mm"),
+    }
+    said = []
+    for name, (shown, column) in found.items():
+        share, depth = (
+            sum(mean_of(run.samples, measure, column) for run in shown) / len(shown)
+            for measure in ("collisions", "depth")
+        )
+        said.append(f"in the {name} {share:.1%} of pairs collide, {depth:.2f} mm deep on average over all")
+    return f" For scale, {'; '.join(said)}: fewer is better only as far as the truth."
 
 
 def _reading(line: pd.Series, count: int, confirmed: int, refuted: int) -> str:
@@ -155,8 +168,8 @@ def _reading(line: pd.Series, count: int, confirmed: int, refuted: int) -> str:
     zero = "holds" if line["low"] <= 0 <= line["high"] else "leaves out"
     return (
         f"{start}{about} in {name}, its interval {zero} 0 (corrected p {_p(line['p_holm'])}); "
-        f"a true {line['detectable']:.{digits(measure.unit)}f}{unit} would show in {100 * POWER:.0f} % "
-        f"of such studies. {_size(line)}{_shares(line)}"
+        f"a true {line['detectable']:.{digits(measure.unit)}f}{unit} would show, uncorrected, in "
+        f"{100 * POWER:.0f} % of such studies. {_size(line)}{_shares(line)}"
     )
 
 

@@ -126,7 +126,8 @@ def readings(table: pd.DataFrame) -> dict[str, str]:
         if len(others) == 1 and name != "why_alignment":
             second = table[table["measure"] == others[0]].set_index("row")
             gap = (second["mean"] - found["mean"]).dropna().reindex(second.index).dropna()
-            parts[f"{others[0]} minus {first}"] = _by_row(first, gap.to_frame("mean"), "mean", None, "+")
+            names = f"{why.columns[others[0]]} minus {why.columns[first]}"
+            parts[names] = _by_row(first, gap.to_frame("mean"), "mean", None, "+")
         text = "; ".join(f"{kind}: {numbers}" for kind, numbers in parts.items() if numbers)
         if text:
             lines[name] = f"{text}. Mean ± standard deviation over seeds, from {SOURCE}."
