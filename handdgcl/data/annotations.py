@@ -69,8 +69,8 @@ class Fit(msgspec.Struct, gc=False):
 class Fits(msgspec.Struct, gc=False):
     """Both hands of one frame; null where there is no fit."""
 
-    left: Fit | None = None
-    right: Fit | None = None
+    left: Fit | None
+    right: Fit | None
 
 
 class Joints(msgspec.Struct, gc=False):

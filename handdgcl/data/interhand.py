@@ -103,9 +103,8 @@ def read_images(folder: str | Path, split: str, *, bar: tqdm | None = None) -> p
     if len(unknown):
         raise InputError(f"{path}: annotations: image_id {unknown.iloc[0]} is no image's id; {FETCH_AGAIN}")
     table = images.merge(hands, on="image_id", how="left", validate="one_to_one")
-    missing = table["hand_type"].isna()
-    table.loc[missing, ["hand_type", "hand_type_valid"]] = ["none", False]
-    return table.astype({"hand_type_valid": bool})
+    valid = table["hand_type_valid"].fillna(0).astype(bool)
+    return table.assign(hand_type=table["hand_type"].fillna("none"), hand_type_valid=valid)
 
 
 def read_split(folder: str | Path, split: str, *, progress: bool = True) -> Selection:
