@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from handdgcl.report.claims import DGCLNET
 from handdgcl.report.figures import STYLES, label, legend
 from handdgcl.report.runs import Run, row_title, short_title
-from handdgcl.report.tables import BASELINE
+from handdgcl.report.tables import BASELINE, BEST
 
 SOURCE = "rows/<row>-<seed>/features.csv"  # the definitions are in evaluate/features.py
 _OPEN, _BAR = "none", "bar"  # how the second and the third column of a figure are drawn
@@ -111,7 +112,9 @@ def features_table(runs: list[Run]) -> pd.DataFrame:
 
 
 def readings(table: pd.DataFrame) -> dict[str, str]:
-    """Under each figure of `WHY`: its first column by row, less the baseline's; its second less its first.
+    """Under each figure of `WHY`: its first column by row, and differences.
+
+    To the baseline, of DGCLNet* to DGCLNet, and of the second column to the first.
 
     Args:
         table: of `features_table`.
@@ -123,10 +126,13 @@ def readings(table: pd.DataFrame) -> dict[str, str]:
         compared = found["difference"].notna()
         parts = {first: _by_row(first, found[~compared], "mean", "sd")}
         parts["minus the baseline's"] = _by_row(first, found[compared], "difference", "difference_sd", "+")
+        if {DGCLNET, BEST} <= set(found.index):  # what similarity distinguish changed
+            change = found.loc[[BEST], ["mean"]] - found.loc[DGCLNET, "mean"]
+            parts[f"minus {short_title(DGCLNET)}'s"] = _by_row(first, change, "mean", None, "+")
         if len(others) == 1 and name != "why_alignment":
             second = table[table["measure"] == others[0]].set_index("row")
             gap = (second["mean"] - found["mean"]).dropna().reindex(second.index).dropna()
-            names = f"{why.columns[others[0]]} minus {why.columns[first]}"
+            names = f"{why.columns[others[0]]} minus {why.columns[first]}".replace("$", "")
             parts[names] = _by_row(first, gap.to_frame("mean"), "mean", None, "+")
         text = "; ".join(f"{kind}: {numbers}" for kind, numbers in parts.items() if numbers)
         if text:
