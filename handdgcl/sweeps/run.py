@@ -4,6 +4,7 @@ Trained runs are kept in runs/sweeps/, by what decides them, so sweeps share wha
 number of processes may run the same sweeps: each takes the next run that no other one has.
 """
 
+import gc
 import json
 import logging
 import time
@@ -64,6 +65,7 @@ def ensure(run: SweepRun, *, store: Path, root: Path, wait: bool, progress: "_Pr
             if not (folder / "checkpoint.ckpt").exists():
                 progress.say(run)
                 train_row(run.row, run.seed, run.config, store=store, out=folder, work=work, root=root)
+                gc.collect()  # Lightning's objects hold each other, and with them the run's decoded images
                 progress.count()
             table = measure.validation_samples(folder / "checkpoint.ckpt", store)
             write_json(folder / "about.json", run.identity | {"machine": provenance.machine()})
