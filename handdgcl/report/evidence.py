@@ -33,7 +33,7 @@ def difference_dots(table: pd.DataFrame) -> Figure:
         unit = f" ({MEASURES[name].unit})" if MEASURES[name].unit else ""
         better = "" if name != "mask_iou" else "; right of 0 is better"
         label(axis, f"Difference{unit}{better}", None, title=MEASURES[name].title)
-        axis.xaxis.set_major_locator(MaxNLocator(5))
+        axis.xaxis.set_major_locator(MaxNLocator(4))
     for axis in axes.ravel()[len(measures) :]:
         axis.set_axis_off()
     axes[0, 0].set_yticks(range(len(pairs)), [pair_title(*pair) for pair in pairs])
