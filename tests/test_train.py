@@ -184,6 +184,7 @@ def test_evaluation_keeps_every_sample_and_says_what_made_it(train, tiny_config,
     record = json.loads((tmp_path / "results" / "metrics.json").read_text())
     assert record["row"] == "baseline" and record["seed"] == 3 and record["machine"]["cores"] > 0
     assert record["parameters"]["loss"]["joints_3d"] == 10 and record["commit"]
+    assert record["trained_at"] == json.loads(checkpoint.with_name("run.json").read_text())["commit"]
     assert set(table["mask_iou"].between(0, 1)) == {True} and record["metrics"] == metrics
     for name in ("penetration_depth_mm", "penetration_volume_cm3"):
         missing = int(table[name].isna().sum()) // 2

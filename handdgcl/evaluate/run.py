@@ -64,7 +64,7 @@ def evaluate_checkpoint(checkpoint: Path, config: Config, *, store: Path, out: P
     network, hands = trained.network.to(device), trained.hands.to(device)
     facts = json.loads(checkpoint.with_name("run.json").read_text())  # of training
     about = {key: trained.info[key] for key in ("row", "seed", "epoch", "val_mpjpe_mm")}
-    about |= {key: facts[key] for key in ("seconds", "mlflow_run")}
+    about |= {key: facts[key] for key in ("seconds", "mlflow_run")} | {"trained_at": facts["commit"]}
     return _measure(lambda batch: network(batch.image), hands, config, store=store, out=out, about=about)
 
 

@@ -30,8 +30,8 @@ WEBP_QUALITY = 88
 CAPTIONS = {
     "table2": "Table 2 as dots. Ours: one mark per seed and a line at their mean; the paper: its one number, "
     "on its own axis. Compare the order of the rows, not their millimetres.",
-    "validation": "Validation error over epochs; below, less the baseline's of the same seed. Mean over seeds; "
-    "the band spans the seeds.",
+    "validation": "Validation error over epochs; below, less the baseline's of the same seed. Mean over "
+    "seeds; the band spans the seeds.",
     "losses": "Training loss by term, unweighted, over epochs: mean over seeds; the band spans the seeds. "
     "Self contrast is a log probability: higher is better, 0 is the best.",
     "differences": "Paired differences with 95 % intervals over seeds and clusters of test samples, not "

@@ -86,15 +86,24 @@ def read_runs(folder: Path) -> list[Run]:
 
 
 def provenance(runs: list[Run]) -> pd.DataFrame:
-    """Which commit and machine made which runs: columns commit, machine, runs; one line if all agree."""
+    """Which commit and machine made which runs: columns commit, machine, runs; one line if all agree.
+
+    Where a row was trained at another commit than it was measured at, the commit says both.
+    """
     table = pd.DataFrame(
         {
-            "commit": [str(run.info["commit"]) for run in runs],
+            "commit": [_commit(run.info) for run in runs],
             "machine": [describe(run.info["machine"]) for run in runs],
             "runs": [f"{run.row}-{run.seed}" for run in runs],
         }
     )
     return table.groupby(["commit", "machine"], sort=False)["runs"].agg(", ".join).reset_index()
+
+
+def _commit(info: dict) -> str:
+    """The commit of a run."""
+    trained, measured = info.get("trained_at", info["commit"]), info["commit"]
+    return measured if trained == measured else f"{measured} (trained at {trained})"
 
 
 def parameter_differences(runs: list[Run]) -> dict[str, dict[str, list[str]]]:
