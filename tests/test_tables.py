@@ -88,9 +88,9 @@ def test_different_origins_are_listed(rows):
     origin = provenance(read_runs(rows)).set_index("commit")
     assert list(origin.loc["beef"]) == ["Some CPU, 2 cores, 24 GiB, Some GPU", "mask-0"]
     assert "baseline-2" in origin.loc["c0ffee", "runs"] and len(origin) == 2
-    leave_run(rows, "mask", 0, trained_at="decaf")
+    leave_run(rows, "mask", 1, trained_at="decaf")
     origin = provenance(read_runs(rows)).set_index("commit")
-    assert origin.loc["c0ffee (trained at decaf)", "runs"] == "mask-0" and len(origin) == 2
+    assert origin.loc["c0ffee (trained at decaf)", "runs"] == "mask-1" and len(origin) == 3
 
 
 def test_different_parameters_are_listed(rows):
