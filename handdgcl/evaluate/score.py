@@ -137,6 +137,30 @@ def _summary(
         hand: {f: float(np.mean([v for joint, v in line.items() if joint.startswith(f)])) for f in FINGERS}
         for hand, line in joints.items()
     }
+    given = {True: "given", False: "regressed from the vertices"}
+    return {
+        "pairs": len(truth),
+        "prediction": prediction.name,
+        "truth": truth.name,
+        "joints": {
+            "prediction": given[prediction.joints is not None],
+            "truth": given[truth.joints is not None],
+        },
+        "notes": _notes(prediction, truth, camera=camera, together=together),
+        "protocol": {name: line._asdict() for name, line in PROTOCOL.items() if name in table},
+        "metrics": means(table),
+        "by_hand": {hand: _of_hand(table[table["hand"] == hand], errors) for hand in HANDS},
+        "by_overlap": _by_overlap(table) if "iou" in table else {},
+        "not_measured": failures(errors) if "true_contacts" in errors else {},
+        "pairs_with_true_contact": int((errors.get("true_contacts", torch.zeros(0)) > 0).sum()),
+        "per_joint_mm": joints,
+        "per_finger_mm": fingers,
+        "pck": {"to_mm": PCK_MM, "share": pck_curve(errors["per_joint_mm"]).tolist()},
+    }
+
+
+def _notes(prediction: HandFile, truth: HandFile, *, camera: bool, together: list[str]) -> list[str]:
+    """What was not measured, or not read, and why."""
     notes = [f"{f.name}: ignored {', '.join(f.ignored)}" for f in (prediction, truth) if f.ignored]
     if truth.intrinsics is None:
         notes.append("the truth has no intrinsics: no pixel error, no masks, no bins by overlap")
@@ -150,26 +174,7 @@ def _summary(
         "to the other: no MRRPE, no error of both as one, no penetration, no contacts"
         for name in together
     ]
-    given = {True: "given", False: "regressed from the vertices"}
-    return {
-        "pairs": len(truth),
-        "prediction": prediction.name,
-        "truth": truth.name,
-        "joints": {
-            "prediction": given[prediction.joints is not None],
-            "truth": given[truth.joints is not None],
-        },
-        "notes": notes,
-        "protocol": {name: line._asdict() for name, line in PROTOCOL.items() if name in table},
-        "metrics": means(table),
-        "by_hand": {hand: _of_hand(table[table["hand"] == hand], errors) for hand in HANDS},
-        "by_overlap": _by_overlap(table) if "iou" in table else {},
-        "not_measured": failures(errors) if "true_contacts" in errors else {},
-        "pairs_with_true_contact": int((errors.get("true_contacts", torch.zeros(0)) > 0).sum()),
-        "per_joint_mm": joints,
-        "per_finger_mm": fingers,
-        "pck": {"to_mm": PCK_MM, "share": pck_curve(errors["per_joint_mm"]).tolist()},
-    }
+    return notes
 
 
 def _of_hand(lines: pd.DataFrame, errors: dict[str, Tensor]) -> dict[str, float]:
