@@ -9,6 +9,7 @@ from handdgcl.config import Generate, Splits, from_dict, load_config, to_dict
 from handdgcl.data.prepare import prepare_split
 from handdgcl.hands import load_hands
 from handdgcl.project import project_root
+from handdgcl.train import train_row
 
 # Small enough that a training run takes a second.
 TINY = {
@@ -50,6 +51,17 @@ def tiny_store(tmp_path_factory, tiny_config, hands):
 def tracking(tmp_path_factory):
     """A store of MLflow's for all tests: making its tables takes seconds."""
     return tmp_path_factory.mktemp("tracking")
+
+
+@pytest.fixture
+def train(tiny_config, tiny_store, tracking, tmp_path):
+    """Train a row with seed 3."""
+
+    def run(row="similarity", *, config=tiny_config, store=tiny_store, out="out"):
+        folder = tmp_path / out
+        return train_row(row, 3, config, store=store, out=folder, work=tmp_path / "work" / out, root=tracking)
+
+    return run
 
 
 @pytest.fixture

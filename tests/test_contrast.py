@@ -56,6 +56,12 @@ def test_cross_contrast_is_equation_12_over_what_the_queue_holds():
     assert cross_contrast(torch.ones(3, 8), torch.zeros(3, 8), torch.zeros(8, dtype=torch.bool)) == 0
 
 
+def test_cross_contrast_moves_the_features():
+    query, pose, queue = unit(3, 6, 5).requires_grad_(), unit(3, 9, 6), filled_queue([0, 1, 2, 3, 4])
+    cross_contrast(query @ queue.features.T, pose @ queue.poses.T, queue.held()).backward()
+    assert (query.grad.norm(dim=1) > 0).all()
+
+
 def test_the_same_pose_has_similarity_one_wherever_and_however_large_it_is(hands):
     joints = hands.joints(hands.template[None])
     other = joints + 0.02 * torch.randn(joints.shape, generator=torch.Generator().manual_seed(0))

@@ -43,7 +43,7 @@ def test_mask_removes_whole_channels_at_the_stated_share(graph, adjacency):
     gone = (masked == 0).all(2)  # [B,H,F]: over all nodes
     assert torch.equal(masked, torch.where(gone[:, :, None], torch.zeros(()), graph))
     assert gone.float().mean() == pytest.approx(0.25, abs=0.05)
-    assert not torch.equal(gone[0, 0], gone[1, 0])
+    assert not torch.equal(gone[0, 0], gone[1, 0]) and not torch.equal(gone[0, 0], gone[0, 1])
 
 
 def test_noise_has_the_stated_deviation(graph, adjacency):

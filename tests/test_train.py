@@ -18,21 +18,11 @@ from handdgcl.data.loader import open_store, train_batches
 from handdgcl.errors import InputError
 from handdgcl.evaluate import evaluate_checkpoint, evaluate_mean_hand, load_model
 from handdgcl.rows import ROWS, get_row
-from handdgcl.train import train_row
 from handdgcl.train.module import TrainingModule
 from handdgcl.train.run import StoreData
 
 PATIENCE_S = 600  # with processes of seconds, on a machine that others use as well
 MAIN = {"loss", "joints_3d", "vertices_3d", "joints_2d", "length", "transition"}
-
-
-@pytest.fixture
-def train(tiny_config, tiny_store, tracking, tmp_path):
-    def run(row="similarity", *, config=tiny_config, store=tiny_store, out="out"):
-        folder = tmp_path / out
-        return train_row(row, 3, config, store=store, out=folder, work=tmp_path / "work" / out, root=tracking)
-
-    return run
 
 
 def change(config, section, **values):
@@ -119,6 +109,7 @@ def test_training_is_repeatable_and_writes_whole_results(train):
         (OSError, 1, "decoded"),
         (KeyboardInterrupt, 1, "workers"),
         (KeyboardInterrupt, 5, "plateau"),
+        (KeyboardInterrupt, 1, "mask"),
     ],
 )
 def test_an_interrupted_run_continues_to_the_same_result(
@@ -130,7 +121,7 @@ def test_an_interrupted_run_continues_to_the_same_result(
         monkeypatch.setattr("handdgcl.data.loader.DECODED_LIMIT", 0)
     if kind == "plateau":
         config = change(config, "train", schedule="plateau", epochs=8, lr=1e-5)
-    train = partial(train, config=config)
+    train = partial(train, "mask" if kind == "mask" else "similarity", config=config)
     whole = train(out="whole")
     assert (curves(whole)["lr"].iloc[-1] == 5e-6) == (kind == "plateau")
     step = TrainingModule.training_step
