@@ -111,9 +111,15 @@ def test_clear_effects_are_found_with_their_signs():
 
 
 def test_one_clear_row_does_not_decide_for_all():
-    _, found = answer(made_runs(np.random.default_rng(1), shift={"mask": 4}))
+    runs = made_runs(np.random.default_rng(1), shift={"mask": 4})
+    table, found = answer(runs)
     assert found.loc["C1", "verdict"] == "undecided at this size"
     assert found.loc["C1", "reading"].startswith("1 of 4 differences confirm it, 0 refute it")
+    lines = table[table["claim"] == "C1"]
+    least = lines.loc[(lines["difference"] / (lines["high"] - lines["low"])).idxmin()]
+    assert tuple(found.loc["C1", ["number", "low", "high"]]) == tuple(least[["difference", "low", "high"]])
+    rises = [run.curves["val_mpjpe_mm"].diff().clip(lower=0).sum() for run in runs if run.row == "dgclnet"]
+    assert f"{np.mean(rises):.2f} mm in GCN + DGCLNet," in found.loc["C4", "reading"]
 
 
 def test_collisions_are_counted_and_the_truths_own_are_named():
@@ -148,7 +154,8 @@ def test_the_cost_of_inference_is_counted():
     found = answer(runs, cost)[1].loc["C7"]
     assert found["verdict"] == "contradicted" and found["number"] == 1
     cost = cost.assign(weights=100, mflop=[5.0, 5.0, 5.1])
-    assert answer(runs, cost)[1].loc["C7", "verdict"] == "contradicted"
+    found = answer(runs, cost)[1].loc["C7"]
+    assert found["verdict"] == "contradicted" and "and 0.1 million more in another row" in found["reading"]
 
 
 def test_permuted_labels_support_next_to_nothing():

@@ -80,6 +80,8 @@ def test_seed_and_epoch_decide_the_augmentation(store):
 
     for one, same in zip(maps(0, 2), maps(0, 2, workers=2), strict=True):
         assert all(torch.equal(value, getattr(same, name)) for name, value in vars(one).items())
+    streams = (Epoch(np.arange(3), seed=0).random(stream).random() for stream in (0, 1))
+    assert len(set(streams)) == 2
     scales = [torch.cat([batch.scale for batch in maps(*at)]) for at in ((0, 2), (0, 3), (1, 2))]
     assert len({tuple(scale.tolist()) for scale in scales}) == 3
     assert all(len(scale.unique()) == len(scale) for scale in scales)

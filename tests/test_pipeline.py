@@ -18,7 +18,7 @@ ROOT = project_root(__file__)
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PROFILES = sorted(path.stem for path in (ROOT / "conf" / "profile").glob("*.yaml"))
 # Modules that cannot change what a stage leaves: they name, write, log or refuse.
-NEUTRAL = {"atomic", "config", "errors", "project", "provenance", "tracking", "evaluate.run"}
+NEUTRAL = {"atomic", "config", "errors", "project", "provenance", "tracking"}
 
 
 @pytest.fixture(scope="module")

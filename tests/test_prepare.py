@@ -1,5 +1,6 @@
 """Preparation: geometry and pixels against the annotation files, what is dropped, what survives a kill."""
 
+import copy
 import filecmp
 import resource
 import signal
@@ -19,7 +20,7 @@ import handdgcl.data.part
 from handdgcl.config import Data
 from handdgcl.data.camera import project
 from handdgcl.data.prepare import prepare_split
-from handdgcl.data.store import Store
+from handdgcl.data.store import Store, read_manifest
 from handdgcl.errors import InputError
 from handdgcl.hands.topology import HANDS
 
@@ -136,6 +137,14 @@ def test_same_input_is_not_prepared_twice_other_input_is(folder, tmp_path, hands
     assert (out / "store.json").stat().st_mtime_ns > before
     prepare_split(folder, "train", out, settings(image_size=64), hands)
     assert Store(out).size == 64
+    seen = {read_manifest(out).fingerprint}
+    other = copy.deepcopy(hands)
+    other.joint_regressor[0, 0, 0] += 1e-3
+    changes = (settings(fill=0.7), hands), (settings(min_brightness=1.0), hands), (settings(), other)
+    for changed, model in changes:
+        prepare_split(folder, "train", out, changed, model)
+        seen.add(read_manifest(out).fingerprint)
+    assert len(seen) == 4
 
 
 def test_unreadable_images_are_listed_and_dropped(folder, tmp_path, hands, small_parts):
@@ -158,6 +167,9 @@ def test_dark_images_are_dropped(folder, tmp_path, hands):
     dark, dim = image_paths(folder)[:2]
     dark.write_bytes(random_jpeg(np.random.default_rng(0), brightness=9))
     dim.write_bytes(random_jpeg(np.random.default_rng(0), brightness=11))
+    blue = np.zeros((512, 334, 3), np.uint8)
+    blue[..., 2] = 60  # a mean of 20 over the channels
+    image_paths(folder)[2].write_bytes(simplejpeg.encode_jpeg(blue))
     counts = prepare_split(folder, "train", tmp_path / "store", settings(), hands)
     assert counts.set_index("rule").loc["image mean >= 10", ["dropped", "kept"]].tolist() == [1, 9]
     pd.testing.assert_frame_equal(counts, pd.read_csv(tmp_path / "store" / "counts.csv"))
@@ -172,6 +184,19 @@ def test_hands_behind_the_camera_are_dropped(folder, tmp_path, hands):
     write_records(folder, "train", records)
     counts = prepare_split(folder, "train", tmp_path / "store", settings(), hands)
     assert counts.dropped.iloc[-1] == 5 and len(Store(tmp_path / "store")) == 5
+
+
+def test_a_single_vertex_behind_the_camera_is_enough(folder, tmp_path, hands):
+    prepare_split(folder, "train", tmp_path / "store", settings(), hands)
+    sample, z = Store(tmp_path / "store").table.iloc[0], Store(tmp_path / "store").vertices([0])[..., 2]
+    first, second = z.flatten().sort().values[:2].tolist()
+    records = read_records(folder, "train")
+    camera = records["camera"]["0"]
+    forward = 1000 * (first + second) / 2 * np.array(camera["camrot"][sample.camera])[2]  # mm, in the world
+    camera["campos"][sample.camera] = (np.array(camera["campos"][sample.camera]) + forward).tolist()
+    write_records(folder, "train", records)
+    prepare_split(folder, "train", tmp_path / "near", settings(), hands)
+    assert sample.image_id not in set(Store(tmp_path / "near").table.image_id)
 
 
 def test_one_sample_and_a_missing_hand(tmp_path, hands):

@@ -99,6 +99,20 @@ def test_the_seeds_that_show_a_difference_are_the_fewest_that_do():
     assert np.isnan(seeds_to_show(spread(values - values.mean() + 1e-3, np.zeros(1, dtype=int))))
 
 
+def test_more_seeds_shrink_what_seeds_and_interaction_add_and_leave_the_clusters_part():
+    rng, cluster = np.random.default_rng(2), np.repeat(np.arange(30), 4)
+    values = 0.15 + np.repeat(rng.normal(0, 0.6, (3, 30)), 4, axis=1)  # what seed and subject do together
+    known = spread(values + rng.normal(0, 0.1, (3, 120)), cluster)
+    found = int(seeds_to_show(known))
+    for seeds, shows in ((found, True), (found - 1, False)):
+        interaction = known.interaction * 3 / seeds
+        parts = (known.seeds * 3 / seeds, known.excess + interaction, interaction)
+        more = Spread(known.mean, *parts, (seeds, 30))
+        assert (detectable(more) <= abs(known.mean)) == shows
+    # Unscaled, the interaction's floor under the variance would ask for more.
+    assert found > 3 and known.interaction > known.seeds * 3 / found + known.excess
+
+
 def test_no_number_of_seeds_makes_up_for_few_clusters():
     rng, cluster = np.random.default_rng(5), np.repeat(np.arange(6), 10)
     apart = np.repeat(rng.normal(0.3, 1, 6), 10)  # subjects differ, seeds do not

@@ -150,6 +150,13 @@ def test_c8_follows_its_rule(shift, verdict, reading):
     assert answer["low"] < answer["number"] < answer["high"]
 
 
+def test_errors_that_nobody_asked_about_do_not_decide_c8():
+    effects = left_out_terms(np.random.default_rng(0), shift=ALL).effects
+    other = effects["point"].eq("contrast") & effects["measure"].eq("pixel_px")
+    effects.loc[other, ["difference", "low", "high", "p_holm"]] = [-4.0, -4.1, -3.9, 1e-6]
+    assert of_terms(effects)["verdict"] == "supported"
+
+
 def test_c8_needs_every_term():
     effects = left_out_terms(np.random.default_rng(0)).effects
     assert of_terms(effects[effects["point"] != "length"]) is None

@@ -187,9 +187,11 @@ def test_mean_hand_is_the_mean_of_training_in_unit_bones(tiny_config, tiny_store
     metrics = evaluate_mean_hand(tiny_config, store=tiny_store, out=tmp_path)
     J = hands.joint_regressor.numpy()
 
+    def joints_of(split):
+        return np.einsum("hjv,nhvc->nhjc", J, open_store(tiny_store / split).vertices(range(10)).numpy())
+
     def unit(split):
-        vertices = open_store(tiny_store / split).vertices(range(10)).numpy()
-        joints = np.einsum("hjv,nhvc->nhjc", J, vertices)
+        joints = joints_of(split)
         bone = np.linalg.norm(joints[:, :, 9] - joints[:, :, 0], axis=-1)[..., None, None]
         return (joints - joints[:, :, 9:10]) / bone, bone
 
@@ -198,6 +200,15 @@ def test_mean_hand_is_the_mean_of_training_in_unit_bones(tiny_config, tiny_store
     joints, bone = unit("test")
     expected = 1000 * np.linalg.norm(bone * (mean - joints), axis=-1).mean()
     assert metrics["mpjpe_mm"] == pytest.approx(expected, rel=1e-4)
+
+    def apart(joints, unit):
+        return (joints[:, 0, 9] - joints[:, 1, 9]) / unit[:, :, 0, 0].mean(1, keepdims=True)
+
+    J_train, J_test = (joints_of(split) for split in ("train", "test"))
+    relative = apart(J_train, unit("train")[1]).mean(0) * unit("train")[1][:, :, 0, 0].mean(0).mean()
+    truth = J_test[:, 0, 9] - J_test[:, 1, 9]
+    expected = 1000 * np.linalg.norm(relative - truth, axis=-1).mean()
+    assert metrics["mrrpe_mm"] == pytest.approx(expected, rel=1e-4)
     assert "pixel_px" not in metrics and "mask_iou" not in metrics  # it has no camera
     assert metrics["penetration_depth_mm"] >= 0 and metrics["true_penetration_depth_mm"] >= 0
 
@@ -206,6 +217,9 @@ def test_checkpoints_that_do_not_fit_are_refused(train, tiny_config, tiny_store,
     checkpoint = train("baseline")
     other = change(tiny_config, "loss", length=0.5)
     with pytest.raises(InputError, match=r"checkpoint\.ckpt: trained with loss\.length = 0\.001, not 0\.5"):
+        evaluate_checkpoint(checkpoint, other, store=tiny_store, out=tmp_path / "results")
+    other = change(tiny_config, "train", lr=0.5)
+    with pytest.raises(InputError, match=r"trained with train\.lr = .*, not 0\.5"):
         evaluate_checkpoint(checkpoint, other, store=tiny_store, out=tmp_path / "results")
     with pytest.raises(InputError, match="no such checkpoint"):
         load_model(tmp_path / "absent.ckpt")

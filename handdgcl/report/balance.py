@@ -24,7 +24,8 @@ def of_terms(effects: pd.DataFrame) -> dict | None:
     Args:
         effects: of `sweeps.effects`.
     """
-    lines = effects[effects["sweep"].eq(TERMS) & effects["point"].isin(TASKS)]
+    asked = effects["measure"].eq(MAIN) | of_tasks(effects)
+    lines = effects[effects["sweep"].eq(TERMS) & effects["point"].isin(TASKS) & asked]
     own, main = of_tasks(lines), lines["measure"].eq(MAIN)
     if set(lines.loc[own, "point"]) != set(TASKS):
         return None

@@ -12,7 +12,7 @@ from handdgcl.report.runs import Run, row_title, short_title
 from handdgcl.report.tables import BASELINE, BEST
 
 SOURCE = "rows/<row>-<seed>/features.csv"  # the definitions are in evaluate/features.py
-_OPEN, _BAR = "none", "bar"  # how the second and the third column of a figure are drawn
+_OPEN = "none"  # how the second column of a figure is drawn
 
 
 class Why(NamedTuple):

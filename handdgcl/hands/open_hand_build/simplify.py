@@ -110,7 +110,7 @@ def _thin_boundary(mesh: Mesh, points: np.ndarray, count: int, keep: set[int]) -
 
 def _thin_interior(mesh: Mesh, points: np.ndarray, faces: np.ndarray, count: int, keep: set[int]) -> None:
     """Collapse inner edges in the order of their cost, until `count` vertices are left."""
-    quadrics = _quadrics(mesh, points, faces)
+    quadrics = _quadrics(points, faces)
     version = np.zeros(points.shape[1], int)  # of a vertex's quadric: older costs are void
     heap = []
 
@@ -160,7 +160,7 @@ def min_angle_deg(triangle: np.ndarray) -> float:
     return float(np.degrees(np.arccos(np.clip(cosines.max(), -1, 1))))
 
 
-def _quadrics(mesh: Mesh, points: np.ndarray, faces: np.ndarray) -> np.ndarray:
+def _quadrics(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
     """Area-weighted sum of squared distances to the planes at each vertex, `[P, V, 4, 4]`."""
     normal = _normals(points[:, faces])  # [P,F,3]
     area = np.linalg.norm(normal, axis=-1, keepdims=True)
