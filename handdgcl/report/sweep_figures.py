@@ -26,7 +26,8 @@ SWEEP_CAPTIONS = {
     "term is there for. Star: corrected p below 0.05.",
 }
 PANELS = 4  # side by side
-TITLE_WIDTH, POINT_WIDTH = 34, 11  # characters in a line
+TITLE_WIDTH, POINT_WIDTH = 34, 8  # characters in a line
+_WHOLE = {"break_long_words": False, "break_on_hyphens": False}
 MOST_PERCENT = 20  # colours end here
 
 
@@ -139,7 +140,7 @@ def _draw(
     axis.vlines(x, low, high, color=colour, linewidth=2)
     look = {"marker": marker, "color": colour, "linestyle": style if numbers else "", "linewidth": 0.8}
     axis.plot(x, at, label=row_title(row), **look)
-    axis.set_xticks(range(len(points)), [fill(point, POINT_WIDTH) for point in points])
+    axis.set_xticks(range(len(points)), [fill(point, POINT_WIDTH, **_WHOLE) for point in points])
     axis.set_xlim(-0.5, len(points) - 0.5)
 
 
