@@ -140,7 +140,7 @@ def _draw(
     axis.vlines(x, low, high, color=colour, linewidth=2)
     look = {"marker": marker, "color": colour, "linestyle": style if numbers else "", "linewidth": 0.8}
     axis.plot(x, at, label=row_title(row), **look)
-    axis.set_xticks(range(len(points)), [fill(point, POINT_WIDTH, **_WHOLE) for point in points])
+    axis.set_xticks(range(len(points)), [fill(point, POINT_WIDTH, **_WHOLE) for point in points], fontsize=8)
     axis.set_xlim(-0.5, len(points) - 0.5)
 
 
