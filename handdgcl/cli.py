@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from handdgcl.errors import InputError
+from handdgcl.files import InputError
 
 BAD_INPUT = 2  # exit code, as argparse's own
 
@@ -114,13 +114,13 @@ def _predict(options: argparse.Namespace) -> None:
 
 
 def _score(options: argparse.Namespace) -> None:
-    from handdgcl.atomic import write_json
-    from handdgcl.evaluate import read_hand_file, score
-    from handdgcl.evaluate.protocol import score_table
+    from handdgcl.evaluate.handfile import read_hand_file
+    from handdgcl.evaluate.score import score, score_table
+    from handdgcl.files import write_json
     from handdgcl.hands import load_hands
 
     prediction, truth = read_hand_file(options.pred), read_hand_file(options.truth)
     found = score(prediction, truth, load_hands(options.hands), interaction=not options.positions)
+    print(score_table(found.summary), flush=True)  # first: writing can fail
     if options.out:
         write_json(options.out, found.summary | {"hands": options.hands})
-    log.info("%s", score_table(found.summary))

@@ -10,12 +10,14 @@ import msgspec
 import yaml
 from msgspec import Meta
 
-from handdgcl.errors import InputError
+from handdgcl.files import InputError
 
 Count = Annotated[int, Meta(ge=1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[float, Meta(gt=0)]
 Weight = Annotated[float, Meta(ge=0)]
+# PyTorch 2.13 computes wrong gradients of strided convolutions of 4 channels where a CPU has AVX2 alone.
+Width = Annotated[int, Meta(ge=8, multiple_of=8)]
 Similarity = Literal["centred", "cosine", "dot"]
 
 
@@ -66,8 +68,8 @@ class Encoder(_Section):
 
     weights: str  # "random", or a pretrained ResNet's hub name or local folder, of the sizes below
     layer: Literal["basic", "bottleneck"]
-    stem: Count
-    widths: list[Count]
+    stem: Width
+    widths: list[Width]
     depths: list[Count]
 
 
@@ -75,6 +77,7 @@ class Graph(_Section):
     """The mesh hierarchy and the Chebyshev GCN on it."""
 
     nodes: list[Count]  # coarse to fine, e.g. [63, 252]; the full mesh follows
+    eigenvectors: Count  # of the Laplacian, that embed the nodes
     features: Count  # F of G
     layers: Count  # Chebyshev layers at the coarsest level
     features_k: Count  # features of G_k, fewer than F
@@ -82,23 +85,20 @@ class Graph(_Section):
     hidden: Count  # width of the per-hand MLP
 
 
-class Disturb(_Section):
-    """How strongly G is disturbed."""
+class UNet(_Section):
+    """F_gen, the graph U-Net; its strength alpha is `disturb.unet`."""
 
-    mask: Share  # share of feature channels set to zero
-    noise: Weight  # standard deviation added to the normalised features
-    edge: Weight  # added edges as a share of the graph's edges
-    flip: Share  # flipped node pairs as a share of the graph's edges
-    unet_features: Count  # hidden width of the graph U-Net
-    unet_keep: list[Share]  # share of nodes kept by each pooling
+    features: Count  # hidden width; below F it is a bottleneck for all that passes
+    keep: list[Share]  # share of nodes kept by each pooling
 
 
 class Contrast(_Section):
-    """MoCo's dictionary (He et al. 2020) as the paper uses it."""
+    """The feature-pose pool (eqs. 5, 6, 13): the batch and a queue of recent batches' Ĝ_k."""
 
     tau: Positive
     queue: Count  # Q
-    momentum: Share
+    momentum: Share  # m of the network that makes the queue's keys; 0: the keys are the batch's own Ĝ_k
+    poses: Literal["true", "estimated"]  # S_g from the true joints, or from J_k without gradient
     similarity: Similarity  # cosine about the batch's mean, plain cosine, or the product as printed
     positive: Literal["both", "stop", "predictor"]  # gradient through both branches, or as in SimSiam
 
@@ -135,12 +135,14 @@ class Config(_Section):
     profile: str  # its name; also the folder of its runs
     reports: str  # folder of its results, from the project's root
     seeds: list[int]
+    controls: list[str]  # rows outside Table 2 that are trained too
     data: Data
     generate: Generate
     augment: Augment
     encoder: Encoder
     graph: Graph
-    disturb: Disturb
+    disturb: dict[str, Weight]  # strength by name of the disturbance; others have their class's default
+    unet: UNet
     contrast: Contrast
     loss: Loss
     train: Train

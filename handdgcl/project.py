@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from handdgcl.config import Config, load_config
-from handdgcl.errors import InputError
+from handdgcl.files import InputError
 
 SPLITS = ("train", "val", "test")
 ROOT_MARK = "dvc.yaml"
@@ -20,9 +20,11 @@ class Project:
 
     Attributes:
         config: the parameters of the run.
+        scratch: a lesson run by hand: it reads what the pipeline made and writes beside it.
     """
 
     config: Config
+    scratch: bool = False
 
     @property
     def runs(self) -> Path:
@@ -31,8 +33,8 @@ class Project:
 
     @property
     def reports(self) -> Path:
-        """What people read."""
-        return Path(self.config.reports)
+        """What people read; in scratch a folder beside."""
+        return self.runs / "scratch" / "reports" if self.scratch else Path(self.config.reports)
 
     @property
     def rendered(self) -> Path:
@@ -45,20 +47,24 @@ class Project:
         return self.runs / "data" / "store"
 
     def row(self, row: str, seed: int) -> Path:
-        """The checkpoint's folder of one row and seed."""
-        return self.runs / "rows" / f"{row}-{seed}"
+        """The pipeline's outputs of one row and seed: checkpoint.ckpt, curves.csv, run.json."""
+        return self.runs / "rows" / row / str(seed)
 
-    def work(self, row: str, seed: int) -> Path:
-        """Scratch of a training run, to go on from after an interruption."""
-        return self.runs / "work" / f"{row}-{seed}"
+    def scratch_row(self, row: str, seed: int, digest: str) -> Path:
+        """Outputs of a row that is not the pipeline's: trained by hand, or with other parameters."""
+        return self.runs / "scratch" / "rows" / f"{row}-{seed}-{digest}"
+
+    def work(self, row: str, seed: int, digest: str) -> Path:
+        """The state of a training run, to go on from after an interruption."""
+        return self.runs / "work" / f"{row}-{seed}-{digest}"
 
     def checkpoint(self, row: str, seed: int) -> Path:
         """The weights of one row and seed."""
         return self.row(row, seed) / "checkpoint.ckpt"
 
     def results(self, row: str, seed: int) -> Path:
-        """Errors and curves of one row and seed."""
-        return self.reports / "rows" / f"{row}-{seed}"
+        """Test errors of one row and seed."""
+        return Path(self.config.reports) / "rows" / f"{row}-{seed}"
 
 
 def project_root(start: str | Path | None = None) -> Path:
@@ -74,7 +80,7 @@ def project_root(start: str | Path | None = None) -> Path:
     raise InputError(f"{start}: neither it nor a folder above holds {ROOT_MARK}; work inside the project")
 
 
-def enter_project() -> Project:
+def enter_project(*, scratch: bool = False) -> Project:
     """Make the project's root the working folder and read its parameters.
 
     papermill starts a notebook in the root, JupyterLab in the notebook's folder: after this call both
@@ -84,7 +90,7 @@ def enter_project() -> Project:
         InputError: not inside the project, or params.yaml is missing or wrong.
     """
     os.chdir(project_root())
-    return Project(load_config(PARAMETERS))
+    return Project(load_config(PARAMETERS), scratch)
 
 
 def show_progress() -> None:

@@ -5,12 +5,15 @@ another store. A run that the store does not know, as its results came out of DV
 """
 
 import os
+import platform
+import subprocess
+from importlib.metadata import version
 from pathlib import Path
 
+import torch
 from filelock import FileLock
 from lightning.pytorch.loggers import MLFlowLogger
 
-from handdgcl import provenance
 from handdgcl.config import Config, to_dict
 
 EXPERIMENT = "handdgcl"
@@ -37,12 +40,12 @@ def run_logger(config: Config, *, row: str, seed: int, root: Path, run_id: str |
             run_name=f"{config.profile}-{row}-{seed}",
             tracking_uri=uri,
             artifact_location=(home / "mlruns").as_uri(),
-            tags={"row": row, "seed": str(seed), "profile": config.profile, "commit": provenance.commit()},
+            tags={"row": row, "seed": str(seed), "profile": config.profile, "commit": commit()},
             run_id=run_id,
         )
         if run_id is None:
             sections = {key: value for key, value in to_dict(config).items() if key != "seeds"}
-            logger.log_hyperparams({**sections, "row": row, "seed": seed, **provenance.machine()})
+            logger.log_hyperparams({**sections, "row": row, "seed": seed, **machine()})
     return logger
 
 
@@ -69,3 +72,53 @@ def log_results(logger: MLFlowLogger, metrics: dict[str, float], folder: Path) -
     logger.log_metrics({f"test_{name}": value for name, value in metrics.items()})
     for file in sorted(folder.iterdir()):
         logger.experiment.log_artifact(logger.run_id, str(file))
+
+
+CODE = ("handdgcl", "notebooks", "conf", "dvc.yaml", "requirements.lock")  # what a result depends on
+PACKAGES = ("torch", "lightning", "transformers", "torch-geometric", "smplx", "numpy")
+
+
+def commit() -> str:
+    """The git commit of the working folder, `+changes` if the code differs from it, or "unknown"."""
+    try:
+        revision = _git("rev-parse", "--short=12", "HEAD")
+        return revision + ("+changes" if _git("status", "--porcelain", "--", *CODE) else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def machine() -> dict[str, str | int]:
+    """Processor, cores, memory, accelerator, operating system and Python."""
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory_gib": _memory_gib(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        "system": platform.platform(),
+        "python": platform.python_version(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that results depend on."""
+    return {package: version(package) for package in PACKAGES}
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    """The processor's name; `platform` does not tell it on Linux."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _memory_gib() -> int:
+    return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)

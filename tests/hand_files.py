@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 from scipy import sparse
 
-from handdgcl.hands.files import read_model
+from handdgcl.hands.mano_files import read_model
 
 OPEN_HAND = resources.files("handdgcl.hands") / "open_hand"
 
@@ -52,7 +52,7 @@ def open_hand(hand: str = "right") -> dict:
     return read_model(OPEN_HAND / f"open_hand_{hand}.npz")
 
 
-def foreign(module: str, name: str, state: dict):
+def python2_object(module: str, name: str, state: dict):
     """An object whose class is `module.name`, without that module."""
     value = type(name, (), {"__module__": module})()
     value.__dict__.update(state)
@@ -60,7 +60,9 @@ def foreign(module: str, name: str, state: dict):
 
 
 def chumpy_array(x: np.ndarray):
-    return foreign("chumpy.ch", "Ch", {"x": x, "_dirty_vars": {"x"}, "_itr": None, "_make_dense": False})
+    return python2_object(
+        "chumpy.ch", "Ch", {"x": x, "_dirty_vars": {"x"}, "_itr": None, "_make_dense": False}
+    )
 
 
 def chumpy_select(x: np.ndarray, shape: tuple):
@@ -68,13 +70,13 @@ def chumpy_select(x: np.ndarray, shape: tuple):
     longer = np.concatenate([np.full_like(x, 9.0), x], axis=-1)
     idxs = np.arange(longer.size).reshape(longer.shape)[..., -shape[-1] :].ravel()
     state = {"a": chumpy_array(longer), "idxs": idxs, "preferred_shape": shape, "_dirty_vars": set()}
-    return foreign("chumpy.reordering", "Select", state)
+    return python2_object("chumpy.reordering", "Select", state)
 
 
 def scipy_csc(dense: np.ndarray):
     m = sparse.csc_matrix(dense)
     state = {"_shape": m.shape, "data": m.data, "indices": m.indices, "indptr": m.indptr, "maxprint": 50}
-    return foreign("scipy.sparse.csc", "csc_matrix", {**state, "_has_sorted_indices": True})
+    return python2_object("scipy.sparse.csc", "csc_matrix", {**state, "_has_sorted_indices": True})
 
 
 def licensed(model: dict) -> dict:

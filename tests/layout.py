@@ -7,8 +7,11 @@ import numpy as np
 import simplejpeg
 from scipy.spatial.transform import Rotation
 
+from handdgcl.config import Data
+
 SUBJECT = {"train": 0, "val": 1, "test": 2}
 WIDTH, HEIGHT = 334, 512
+KINDS = ("data", "camera", "MANO_NeuralAnnot")
 
 
 def write_layout(
@@ -27,7 +30,7 @@ def write_layout(
 
 
 def make_records(random: np.random.Generator, frames: int, cameras: int, *, capture: int) -> dict:
-    """The contents of the four files; annotations stand in another order than images."""
+    """The contents of the three files; annotations stand in another order than images."""
     names = [f"40{1000 + camera}" for camera in range(cameras)]
     rotation = {name: Rotation.random(rng=random).as_matrix() for name in names}
     camera = {
@@ -36,46 +39,22 @@ def make_records(random: np.random.Generator, frames: int, cameras: int, *, capt
         "focal": {n: random.uniform(900, 1100, 2).tolist() for n in names},
         "princpt": {n: (np.array([WIDTH, HEIGHT]) / 2 + random.normal(0, 20, 2)).tolist() for n in names},
     }
-    images, annotations, fits, joints = [], [], {}, {}
+    images, annotations, fits = [], [], {}
     for frame in range(frames):
         number = 10 * frame + 7
         fits[str(number)] = {hand: make_fit(random) for hand in ("right", "left")}
-        joints[str(number)] = {
-            "world_coord": random.normal(0, 60, (42, 3)).tolist(),
-            "joint_valid": [[True]] * 42,
-            "hand_type": "interacting",
-            "hand_type_valid": True,
-        }
         for name in names:
-            images.append(
-                {
-                    "id": 1000 + int(random.integers(10)) + 10 * len(images),
-                    "file_name": f"Capture{capture}/0001_pair/cam{name}/image{number}.jpg",
-                    "width": WIDTH,
-                    "height": HEIGHT,
-                    "capture": capture,
-                    "subject": capture,
-                    "seq_name": "0001_pair",
-                    "camera": name,
-                    "frame_idx": number,
-                }
-            )
-            annotations.append(
-                {
-                    "id": images[-1]["id"],
-                    "image_id": images[-1]["id"],
-                    "bbox": [0.0, 0.0, 300.0, 400.0],
-                    "joint_valid": [[1]] * 42,
-                    "hand_type": "interacting",
-                    "hand_type_valid": 1,
-                }
-            )
+            identity = 1000 + int(random.integers(10)) + 10 * len(images)
+            image = {"id": identity, "seq_name": "0001_pair", "camera": name, "frame_idx": number}
+            image |= {"file_name": f"Capture{capture}/0001_pair/cam{name}/image{number}.jpg"}
+            images.append(image | {"capture": capture, "subject": capture, "width": WIDTH, "height": HEIGHT})
+            about = {"id": identity, "image_id": identity, "bbox": [0.0, 0.0, 300.0, 400.0]}
+            annotations.append(about | {"hand_type": "interacting", "hand_type_valid": 1})
     annotations = [annotations[i] for i in random.permutation(len(annotations))]
     key = str(capture)
     return {
         "data": {"images": images, "annotations": annotations},
         "camera": {key: camera},
-        "joint_3d": {key: joints},
         "MANO_NeuralAnnot": {key: fits},
     }
 
@@ -110,6 +89,11 @@ def annotation_file(folder: Path, split: str, kind: str) -> Path:
 
 
 def read_records(folder: Path, split: str) -> dict:
-    """The contents of the four files."""
-    kinds = ("data", "camera", "joint_3d", "MANO_NeuralAnnot")
-    return {kind: json.loads(annotation_file(folder, split, kind).read_text()) for kind in kinds}
+    """The contents of the three files."""
+    return {kind: json.loads(annotation_file(folder, split, kind).read_text()) for kind in KINDS}
+
+
+def settings(**changes) -> Data:
+    """How to prepare it."""
+    values = {"image_size": 96, "fill": 0.8, "min_brightness": 10.0, "max_unreadable": 0.0, "workers": 0}
+    return Data(source="", hands="open", **{**values, **changes})

@@ -3,8 +3,7 @@ import json
 
 import pytest
 
-from handdgcl.atomic import replacing, write_json
-from handdgcl.errors import InputError
+from handdgcl.files import InputError, replacing, write_json
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):

@@ -1,13 +1,21 @@
+import msgspec
 import pytest
 import torch
 
-from handdgcl.config import Disturb
-from handdgcl.errors import InputError
-from handdgcl.model.disturb import build_disturbance
-from handdgcl.rows import ROWS, get_row
+from handdgcl.config import UNet
+from handdgcl.files import InputError
+from handdgcl.model.disturb import FlippedEdges, Generated, RandomEdges, RandomMask, RandomNoise
+from handdgcl.rows import ROWS, TABLE_2, get_row, parameters, strength
 
-SETTINGS = Disturb(mask=0.25, noise=0.5, edge=0.2, flip=0.3, unet_features=6, unet_keep=[0.9, 0.8, 0.7])
 N, F = 40, 64
+UNET = UNet(features=6, keep=[0.9, 0.8, 0.7])
+MAKE = {
+    "mask": lambda: RandomMask(0.25),
+    "noise": lambda: RandomNoise(0.5),
+    "edge": lambda: RandomEdges(0.2),
+    "flip": lambda: FlippedEdges(0.3),
+    "unet": lambda: Generated(0.5, features=F, settings=UNET),
+}
 
 
 @pytest.fixture
@@ -23,10 +31,10 @@ def graph():
 
 def disturb(name, graph, adjacency, seed=0):
     torch.manual_seed(0)
-    return build_disturbance(name, F, SETTINGS)(graph, adjacency, torch.Generator().manual_seed(seed))
+    return MAKE[name]()(graph, adjacency, torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("name", ["mask", "noise", "edge", "flip", "unet"])
+@pytest.mark.parametrize("name", list(MAKE))
 def test_shapes_seeds_and_untouched_inputs(name, graph, adjacency):
     before = graph.clone(), adjacency.clone()
     first, second, other = (disturb(name, graph, adjacency, seed) for seed in (1, 1, 2))
@@ -66,23 +74,42 @@ def test_random_edges_only_add_and_flips_also_remove(graph, adjacency):
     assert torch.equal(disturb("edge", graph, dense)[1], dense)  # nothing is left to add
 
 
-def test_generated_graph_is_normalised_and_its_bottleneck_changes_it(graph, adjacency):
-    generated, _ = disturb("unet", graph, adjacency)
-    assert generated.mean(-1).abs().max() < 1e-5
-    assert (generated - graph).square().mean() > 0.1
+def test_generated_graph_moves_with_alpha(graph, adjacency):
+    cosines = []
+    for alpha in (0.0, 0.3, 1.0, 3.0):
+        torch.manual_seed(0)
+        net = Generated(alpha, features=F, settings=UNET)
+        generated, _ = net(graph, adjacency, torch.Generator())
+        cosines.append(torch.nn.functional.cosine_similarity(generated.flatten(1), graph.flatten(1)).mean())
+    assert cosines[0] > 0.98 and cosines == sorted(cosines, reverse=True)
 
 
-def test_rows_are_the_papers_seven_and_differ_as_table_2_says():
-    assert [row.paper_mpjpe_mm for row in ROWS.values()] == [9.97, 10.35, 10.56, 10.59, 10.92, 9.02, 8.86]
-    assert [row.disturbance for row in ROWS.values()] == [
-        None,
-        "mask",
-        "noise",
-        "edge",
-        "flip",
-        "unet",
-        "unet",
-    ]
-    assert [name for name, row in ROWS.items() if row.cross] == ["similarity"]
+def test_strengths_out_of_range_are_refused():
+    for make, wrong in ((RandomMask, 1.5), (FlippedEdges, 2.0), (RandomNoise, -0.1)):
+        with pytest.raises(InputError, match=f"disturb.{make.name} = {wrong}"):
+            make(wrong)
+    assert RandomNoise(2.0).strength == 2 and RandomMask().strength == RandomMask.strength
+
+
+def test_rows_differ_as_table_2_says(tiny_config):
+    assert [ROWS[name].paper_mm[0] for name in TABLE_2] == [9.97, 10.35, 10.56, 10.59, 10.92, 9.02, 8.86]
+    assert [name for name in TABLE_2 if "cross" in ROWS[name].terms] == ["similarity"]
+    assert all("self" in ROWS[name].terms for name in TABLE_2 if name != "baseline")
     with pytest.raises(InputError, match="row 'dgcl': there is none; the rows are baseline, mask"):
         get_row("dgcl")
+    unknown = msgspec.structs.replace(tiny_config, disturb={"maks": 0.1})
+    with pytest.raises(InputError, match=r"disturb\.maks: no row has this disturbance"):
+        strength(get_row("mask"), unknown)
+
+
+def test_a_parameter_decides_the_rows_that_use_it(tiny_config):
+    users = {
+        key: {name for name, row in ROWS.items() if key in parameters(row, tiny_config)}
+        for key in ("loss.contrast", "loss.consistent", "loss.cross", "loss.joints_3d", "unet")
+    }
+    assert users["loss.contrast"] == {n for n, row in ROWS.items() if "self" in row.terms}
+    assert users["loss.cross"] == {"similarity"} and users["loss.joints_3d"] == set(ROWS)
+    assert users["unet"] == {n for n, row in ROWS.items() if row.disturbance is Generated}
+    stronger = msgspec.structs.replace(tiny_config, disturb={"mask": 0.9})
+    assert parameters(get_row("mask"), stronger) != parameters(get_row("mask"), tiny_config)
+    assert parameters(get_row("baseline"), stronger) == parameters(get_row("baseline"), tiny_config)

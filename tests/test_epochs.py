@@ -4,7 +4,7 @@ import pytest
 import torch
 from test_train import change, curves
 
-from handdgcl.evaluate.checkpoint import NETWORK
+from handdgcl.train.checkpoint import NETWORK
 from handdgcl.train.module import TrainingModule
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from handdgcl.errors import InputError
 from handdgcl.evaluate import read_hand_file
 from handdgcl.evaluate.handfile import check_arrays
+from handdgcl.files import InputError
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ from joblib import parallel_config
 from scipy.spatial.transform import Rotation
 
 from handdgcl.data.batch import HandBatch
-from handdgcl.data.camera import bone_scale
 from handdgcl.evaluate.closeness import closeness
 from handdgcl.evaluate.interaction import failures, interaction_errors, true_interaction
 from handdgcl.evaluate.masks import FILL, GRID, mask_errors, true_masks
 from handdgcl.evaluate.run import TrueSplit, contact_errors
+from handdgcl.hands.camera import bone_scale
+from handdgcl.hands.contact import pair_contact, seal, sealed_faces
 from handdgcl.hands.raster import rasterize
-from handdgcl.hands.solid import pair_contact, seal, sealed_faces
 from handdgcl.hands.topology import LEFT, RIGHT
 from handdgcl.model.network import Output
 

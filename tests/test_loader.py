@@ -3,24 +3,22 @@
 import numpy as np
 import pytest
 import torch
-from layout import write_layout
 from lightning.fabric.utilities.data import _set_sampler_epoch
-from test_prepare import settings
+from torch.utils.data._utils.pin_memory import pin_memory
 
 from handdgcl.config import Augment
-from handdgcl.data.loader import Epoch, RankBatches, eval_batches, train_batches
-from handdgcl.data.prepare import prepare_split
+from handdgcl.data.loader import Epoch, RankBatches, eval_batches, evenly, open_store, train_batches
 from handdgcl.data.store import Store
+from handdgcl.files import InputError
 
 STILL = Augment(rotation_deg=0, scale=0, flip=0)
 AUGMENT = Augment(rotation_deg=30, scale=0.1, flip=0.5)
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory, hands):
-    root = write_layout(tmp_path_factory.mktemp("loader"), frames=5, splits=("train",))
-    prepare_split(root, "train", root / "store", settings(image_size=32), hands)
-    return Store(root / "store")
+def store(tiny_store):
+    """10 samples."""
+    return Store(tiny_store / "train")
 
 
 def batches_of(store, batch_size, *, seed=0, workers=0, settings=STILL):
@@ -46,7 +44,7 @@ def test_batches_hold_what_the_store_holds(store):
     for workers in (0, 1):
         batch = next(iter(batches_of(store, 4, seed=3, workers=workers)))
         expected = store.batch(batch.index)
-        assert torch.equal(batch.image, expected.image) and torch.equal(batch.vertices, expected.vertices)
+        assert all(torch.equal(value, getattr(batch, name)) for name, value in vars(expected).items())
 
 
 @pytest.mark.parametrize(("count", "batch_size", "world"), [(24, 3, 2), (24, 2, 3), (5, 4, 2), (2, 4, 2)])
@@ -55,9 +53,8 @@ def test_ranks_share_each_sample_once(count, batch_size, world):
         list(RankBatches(Epoch(np.arange(count), seed=0), batch_size=batch_size, rank=rank, world=world))
         for rank in range(world)
     ]
-    assert (
-        len({tuple(len(draw.index) for draw in batches) for batches in ranks}) == 1
-    )  # or the processes wait for each other
+    sizes = {tuple(len(draw.index) for draw in batches) for batches in ranks}
+    assert len(sizes) == 1  # or the processes wait for each other
     seen = np.concatenate([draw.index for batches in ranks for draw in batches])
     assert set(seen) == set(range(count))
     if count % world == 0:
@@ -94,6 +91,13 @@ def test_fewer_samples_than_processes_or_than_a_batch(store):
     assert len(batches) == 1 and sorted(batches[0]) == list(range(10))
 
 
+def test_fewer_images_stand_evenly_in_the_store():
+    assert evenly(10, None).tolist() == list(range(10))
+    assert evenly(10, 4).tolist() == [0, 2, 5, 7]
+    with pytest.raises(InputError, match=r"train.images = 11: the store has 10"):
+        evenly(10, 11)
+
+
 def test_lightning_sets_the_epoch(store):
     loader = batches_of(store, 3)
     _set_sampler_epoch(loader, 7)
@@ -104,3 +108,23 @@ def test_evaluation_sees_every_sample_once_in_order(store):
     for workers in (0, 2):
         batches = [batch.index.tolist() for batch in eval_batches(store, batch_size=4, workers=workers)]
         assert batches == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+
+
+@pytest.mark.parametrize("gpu", [True, False])
+def test_batches_are_pinned_where_there_is_a_gpu(store, monkeypatch, gpu):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    for loader in (batches_of(store, 3), eval_batches(store, batch_size=3, workers=0)):
+        assert loader.pin_memory == gpu
+
+
+def test_a_batch_is_pinned_by_its_tensors(store, monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor + 1)  # what needs a GPU
+    batch = store.batch([2, 5])
+    assert type(pin_memory(batch)) is type(batch)
+    assert pin_memory(batch).index.tolist() == [3, 6]
+
+
+def test_nothing_is_loaded_in_other_processes_that_is_decoded_already(tiny_store):
+    workers = lambda store: eval_batches(store, batch_size=3, workers=2).num_workers
+    assert workers(Store(tiny_store / "val")) == 2
+    assert workers(open_store(tiny_store / "val")) == 0

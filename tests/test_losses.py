@@ -6,7 +6,7 @@ import torch
 from handdgcl.config import Loss
 from handdgcl.data.batch import HandBatch
 from handdgcl.hands.topology import BONES, JOINTS
-from handdgcl.model.losses import bone_lengths, consistent, reconstruction_terms, target_of, total
+from handdgcl.model.losses import bone_lengths, reconstruction_terms, target_of, weights
 from handdgcl.model.network import Output
 
 WEIGHTS = Loss(
@@ -99,11 +99,6 @@ def test_each_term_gives_its_gradient_and_no_other(batch, hands):
         assert found == expected
 
 
-def test_consistent_is_the_mean_absolute_joint_error(batch):
-    target = target_of(batch)
-    assert consistent(target.joints + 0.5, target).item() == pytest.approx(0.5, rel=1e-5)
-
-
 def test_bones_are_those_of_the_skeleton_and_have_finite_gradients_at_zero(hands):
     joints = hands.joints(hands.template[None])
     lengths = bone_lengths(joints)
@@ -116,23 +111,12 @@ def test_bones_are_those_of_the_skeleton_and_have_finite_gradients_at_zero(hands
     assert zero.grad.isfinite().all()
 
 
-def test_total_weighs_the_terms_and_lowers_both_contrasts():
-    terms = {
-        name: torch.tensor(float(k + 1))
-        for k, name in enumerate(
-            ("joints_3d", "vertices_3d", "joints_2d", "length", "transition", "consistent")
-        )
-    }
-    plain = 10 * 1 + 10 * 2 + 1e-3 * 3 + 1e-3 * 4 + 5 + 6
-    assert total(terms, WEIGHTS).item() == pytest.approx(plain, rel=1e-6)
-    contrast = {"self": torch.tensor(-3.0), "cross": torch.tensor(0.5)}
-    assert total(terms | contrast, WEIGHTS).item() == pytest.approx(plain + 1e-2 * (0.5 + 3), rel=1e-6)
-
-
-def test_the_weight_of_cross_stands_in_the_bracket_and_minus_one_is_equation_11_as_printed():
-    terms = {"self": torch.tensor(-3.0), "cross": torch.tensor(0.5)}
-    weighed = lambda cross: total(terms, msgspec.structs.replace(WEIGHTS, cross=cross)).item()
-    lambda_7 = WEIGHTS.contrast
-    assert weighed(-1.0) == pytest.approx(-lambda_7 * (0.5 - 3.0))  # -λ7 (L_cross + L_self)
-    assert weighed(100.0) == pytest.approx(lambda_7 * (100 * 0.5 + 3.0))
-    assert weighed(0.0) == pytest.approx(lambda_7 * 3.0)
+def test_weights_lower_both_contrasts_and_minus_one_is_equation_11_as_printed():
+    found = weights(WEIGHTS)
+    assert found["self"] < 0 < found["cross"] and found["joints_3d"] == 10
+    terms = {"self": -3.0, "cross": 0.5}
+    of = lambda cross: weights(msgspec.structs.replace(WEIGHTS, cross=cross))
+    weighed = lambda cross: sum(of(cross)[name] * value for name, value in terms.items())
+    assert weighed(-1.0) == pytest.approx(-WEIGHTS.contrast * (0.5 - 3.0))  # -λ7 (L_cross + L_self)
+    assert weighed(1.0) == pytest.approx(WEIGHTS.contrast * (0.5 + 3.0))
+    assert weighed(0.0) == pytest.approx(WEIGHTS.contrast * 3.0)

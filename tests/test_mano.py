@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from smplx import MANO
 from smplx.utils import Struct
 
-from handdgcl.errors import InputError
+from handdgcl.files import InputError
 from handdgcl.hands import load_hands
 from handdgcl.hands.mano import Hands, fix_left_shape
 from handdgcl.hands.topology import (
@@ -20,7 +20,6 @@ from handdgcl.hands.topology import (
     JOINTS,
     LEFT,
     MANO_JOINTS,
-    MANO_PARENTS,
     MIRROR_POINT,
     MIRROR_ROTATION,
     RIGHT,
@@ -70,7 +69,7 @@ def skin(model, pose, shape, translation):
     joints = m["J_regressor"] @ shaped
     posed = shaped + m["posedirs"] @ (rotations[1:] - np.eye(3)).ravel()
     turn, place = [rotations[0]], [joints[0]]  # of each joint in the world
-    for j, parent in enumerate(MANO_PARENTS[1:], start=1):
+    for j, parent in enumerate(model["kintree_table"][0, 1:], start=1):
         place.append(place[parent] + turn[parent] @ (joints[j] - joints[parent]))
         turn.append(turn[parent] @ rotations[j])
     moved = [(posed - joints[j]) @ turn[j].T + place[j] for j in range(16)]
@@ -81,9 +80,9 @@ def skin(model, pose, shape, translation):
 def test_vertices_are_linear_blend_skinning(hands, models, hand):
     pose, shape, translation = parameters(seed=1)
     got = hands(pose, shape, translation)[:, hand].numpy()
-    for b in range(len(got)):
+    for b, vertices in enumerate(got):
         one = (x[b, hand].double().numpy() for x in (pose, shape, translation))
-        np.testing.assert_allclose(got[b], skin(models[hand], *one), atol=3e-6)
+        np.testing.assert_allclose(vertices, skin(models[hand], *one), atol=3e-6)
 
 
 def test_left_hand_is_the_mirrored_right_hand(hands):

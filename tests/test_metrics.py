@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from handdgcl.errors import InputError
+from handdgcl.files import InputError
 from handdgcl.model.metrics import (
     Points,
     concatenate,

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from handdgcl.data.augment import augment
+from handdgcl.data.batch import augment
 from handdgcl.data.loader import open_store, train_batches
 from handdgcl.hands.topology import JOINT_COUNT, LEFT
 from handdgcl.model.contrast import embed, self_contrast

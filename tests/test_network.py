@@ -3,14 +3,14 @@ import torch
 from transformers import ResNetConfig, ResNetModel
 
 from handdgcl.config import Encoder, Graph
-from handdgcl.data.camera import bone_scale
-from handdgcl.errors import InputError
+from handdgcl.files import InputError
+from handdgcl.hands.camera import bone_scale
 from handdgcl.hands.topology import LEFT, RIGHT, ROOT_JOINT
 from handdgcl.model.encoder import ImageEncoder
 from handdgcl.model.network import HandDGCL, HandLinear, Output
 
 ENCODER = Encoder(weights="random", layer="basic", stem=8, widths=[8, 16], depths=[1, 1])
-GRAPH = Graph(nodes=[21, 63], features=12, layers=2, features_k=6, order=3, hidden=10)
+GRAPH = Graph(nodes=[21, 63], eigenvectors=5, features=12, layers=2, features_k=6, order=3, hidden=10)
 
 
 def pictures(count):

@@ -5,8 +5,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from handdgcl.errors import InputError
 from handdgcl.evaluate.npz import DAMAGE, open_npz
+from handdgcl.files import InputError
 
 
 @pytest.fixture(params=[np.savez, np.savez_compressed])

@@ -7,10 +7,10 @@ import torch
 import trimesh
 
 from handdgcl.config import load_config
-from handdgcl.errors import InputError
 from handdgcl.evaluate import Trained
+from handdgcl.files import InputError
 from handdgcl.model.network import Output
-from handdgcl.report.predict import Box, crop_map, predict_image, read_image
+from handdgcl.report.predict import Box, crop_map, joints_json, mesh_files, predict_image, read_image
 
 UNIT_M, SCALE_PX = 0.1, 12.0  # of the hands that the stand-in network sees
 
@@ -32,7 +32,7 @@ class Fixed(torch.nn.Module):
 
 @pytest.fixture
 def trained(hands):
-    return Trained(Fixed(hands), hands, load_config("params.yaml"), {})
+    return Trained(Fixed(hands), hands, load_config("params.yaml"), {}, None)
 
 
 @pytest.fixture
@@ -105,3 +105,34 @@ def test_output_that_is_not_finite_is_refused(trained, photograph, tmp_path):
     with pytest.raises(InputError, match="not finite"):
         predict_image(photograph, trained, box=None, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_meshes_read_back_upright_and_not_mirrored(hands, tmp_path):
+    vertices = hands.template.numpy() + np.array([[[0.1, 0.2, 0.3]], [[0, 0, 0]]])
+    files = mesh_files(vertices, hands.faces.numpy())
+    assert list(files) == ["left.obj", "left.glb", "right.obj", "right.glb"]
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+        hand = int("right" in name)
+        mesh = trimesh.load(tmp_path / name, force="mesh", process=False)
+        assert np.allclose(mesh.vertices, vertices[hand] * [1, -1, -1], atol=1e-6), name
+        assert np.array_equal(mesh.faces, hands.faces[hand].numpy())
+        original = trimesh.Trimesh(vertices[hand], hands.faces[hand].numpy(), process=False)
+        assert mesh.volume == pytest.approx(original.volume, rel=1e-4)  # its sign tells a mirrored hand
+
+
+def test_joints_have_units_and_names():
+    joints, pixels = torch.randn(2, 21, 3), torch.randn(2, 21, 2)
+    content = joints_json(joints, pixels, torch.tensor([0.09, 0.1]))
+    assert content["unit"] == "m" and len(content["names"]) == 21
+    assert content["names"][9] == content["root"] == "middle1"
+    assert np.allclose(content["hands"]["right"]["joints"], joints[1])
+    assert np.allclose(content["hands"]["left"]["joints_px"], pixels[0])
+    assert np.allclose(content["relative_root"], joints[0, 9] - joints[1, 9])
+    assert content["hands"]["right"]["scale"] == pytest.approx(0.1)
+
+
+def test_a_folder_that_cannot_be_written_is_named(trained, photograph, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"two hands_overlay\.png"):
+        predict_image(photograph, trained, box=None, out=tmp_path / "file" / "out")

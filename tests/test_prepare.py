@@ -14,14 +14,15 @@ import pandas as pd
 import pytest
 import simplejpeg
 import torch
-from layout import HEIGHT, WIDTH, random_jpeg, read_records, write_layout, write_records
+from layout import HEIGHT, WIDTH, random_jpeg, read_records, settings, write_layout, write_records
+from msgspec.structs import replace
 
 import handdgcl.data.part
-from handdgcl.config import Data
-from handdgcl.data.camera import project
-from handdgcl.data.prepare import prepare_split
+from handdgcl.data import prepare
+from handdgcl.data.prepare import open_source, prepare_split
 from handdgcl.data.store import Store, read_manifest
-from handdgcl.errors import InputError
+from handdgcl.files import InputError
+from handdgcl.hands.camera import project
 from handdgcl.hands.topology import HANDS
 
 KILLED = """
@@ -29,18 +30,13 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 import handdgcl.data.part, handdgcl.data.prepare as prepare
-from test_prepare import settings
+from layout import settings
 from handdgcl.hands import load_hands
 handdgcl.data.part.PART_SIZE = 3
 whole = prepare.make_part
 prepare.make_part = lambda job, part: time.sleep(600) if part == 2 else whole(job, part)
 prepare.prepare_split({folder!r}, "train", Path({out!r}), settings(workers=2), load_hands())
 """
-
-
-def settings(**changes):
-    values = {"image_size": 96, "fill": 0.8, "min_brightness": 10.0, "max_unreadable": 0.0, "workers": 0}
-    return Data(source="", hands="open", **{**values, **changes})
 
 
 @pytest.fixture
@@ -57,12 +53,6 @@ def image_paths(folder):
     return sorted((folder / "images").rglob("*.jpg"))
 
 
-def same_files(one, other):
-    names = sorted(path.name for path in one.iterdir())
-    assert names == sorted(path.name for path in other.iterdir())
-    assert filecmp.cmpfiles(one, other, names, shallow=False) == (names, [], [])
-
-
 def test_store_agrees_with_annotations_and_pixels(folder, tmp_path, hands, small_parts):
     x, y = np.meshgrid(np.arange(WIDTH) + 0.5, np.arange(HEIGHT) + 0.5)
     ramp = np.stack([x * 200 / WIDTH + 50, y * 200 / HEIGHT + 50, x * 0 + 128], -1).round().astype(np.uint8)
@@ -70,10 +60,9 @@ def test_store_agrees_with_annotations_and_pixels(folder, tmp_path, hands, small
         path.write_bytes(simplejpeg.encode_jpeg(ramp, 98, "RGB"))
     prepare_split(folder, "train", tmp_path / "store", settings(), hands)
     store, records = Store(tmp_path / "store"), read_records(folder, "train")
-    assert len(store) == 10
     batch = store.batch(range(10))
     pixels = project(batch.vertices, batch.intrinsics[:, None])  # [B,H,V,2]
-    camera = {key: value for key, value in records["camera"]["0"].items()}
+    camera = records["camera"]["0"]
     for i, row in store.table.iterrows():
         fits = records["MANO_NeuralAnnot"]["0"][str(row.frame)]
         stack = lambda key, fits=fits: torch.tensor([[fits[hand][key] for hand in HANDS]])
@@ -97,14 +86,7 @@ def test_store_agrees_with_annotations_and_pixels(folder, tmp_path, hands, small
         assert batch.image[i, :, hidden].float().mean() < 5 if hidden.any() else True
 
 
-def test_workers_change_nothing(folder, tmp_path, hands, small_parts):
-    alone = prepare_split(folder, "train", tmp_path / "alone", settings(), hands)
-    pool = prepare_split(folder, "train", tmp_path / "pool", settings(workers=2), hands)
-    pd.testing.assert_frame_equal(alone, pool)
-    same_files(tmp_path / "alone", tmp_path / "pool")
-
-
-def test_killed_preparation_continues_byte_equal(folder, tmp_path, hands, small_parts):
+def test_neither_a_kill_nor_workers_change_a_byte(folder, tmp_path, hands, small_parts):
     out, work = tmp_path / "store", tmp_path / "store.partial"
     script = KILLED.format(tests=str(Path(__file__).parent), folder=str(folder), out=str(out))
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
@@ -121,7 +103,9 @@ def test_killed_preparation_continues_byte_equal(folder, tmp_path, hands, small_
     prepare_split(folder, "train", out, settings(), hands)
     assert [(out / path.name).stat().st_mtime_ns for path in finished] == before
     prepare_split(folder, "train", tmp_path / "uninterrupted", settings(), hands)
-    same_files(out, tmp_path / "uninterrupted")
+    names = sorted(path.name for path in out.iterdir())
+    assert names == sorted(path.name for path in (tmp_path / "uninterrupted").iterdir())
+    assert filecmp.cmpfiles(out, tmp_path / "uninterrupted", names, shallow=False) == (names, [], [])
     assert not work.exists()
 
 
@@ -133,18 +117,15 @@ def test_same_input_is_not_prepared_twice_other_input_is(folder, tmp_path, hands
     assert (out / "store.json").stat().st_mtime_ns == before
     path = image_paths(folder)[0]
     path.write_bytes(path.read_bytes() + b"\0")
-    prepare_split(folder, "train", out, settings(), hands)
-    assert (out / "store.json").stat().st_mtime_ns > before
-    prepare_split(folder, "train", out, settings(image_size=64), hands)
-    assert Store(out).size == 64
-    seen = {read_manifest(out).fingerprint}
     other = copy.deepcopy(hands)
     other.joint_regressor[0, 0, 0] += 1e-3
-    changes = (settings(fill=0.7), hands), (settings(min_brightness=1.0), hands), (settings(), other)
-    for changed, model in changes:
-        prepare_split(folder, "train", out, changed, model)
+    seen = {read_manifest(out).fingerprint}
+    changes = {"image_size": 64}, {"fill": 0.7}, {"min_brightness": 1.0}
+    for changed, model in (({}, hands), *((change, hands) for change in changes), ({}, other)):
+        prepare_split(folder, "train", out, settings(**changed), model)
+        assert Store(out).size == changed.get("image_size", 96)
         seen.add(read_manifest(out).fingerprint)
-    assert len(seen) == 4
+    assert len(seen) == 6
 
 
 def test_unreadable_images_are_listed_and_dropped(folder, tmp_path, hands, small_parts):
@@ -173,17 +154,7 @@ def test_dark_images_are_dropped(folder, tmp_path, hands):
     counts = prepare_split(folder, "train", tmp_path / "store", settings(), hands)
     assert counts.set_index("rule").loc["image mean >= 10", ["dropped", "kept"]].tolist() == [1, 9]
     pd.testing.assert_frame_equal(counts, pd.read_csv(tmp_path / "store" / "counts.csv"))
-    names = set(Store(tmp_path / "store").table.file_name)
-    assert not any(dark.as_posix().endswith(name) for name in names) and len(names) == 9
-
-
-def test_hands_behind_the_camera_are_dropped(folder, tmp_path, hands):
-    records = read_records(folder, "train")
-    position = records["camera"]["0"]["campos"]
-    position["401000"] = (-np.array(position["401000"])).tolist()
-    write_records(folder, "train", records)
-    counts = prepare_split(folder, "train", tmp_path / "store", settings(), hands)
-    assert counts.dropped.iloc[-1] == 5 and len(Store(tmp_path / "store")) == 5
+    assert not Store(tmp_path / "store").table.file_name.map(dark.as_posix().endswith).any()
 
 
 def test_a_single_vertex_behind_the_camera_is_enough(folder, tmp_path, hands):
@@ -195,17 +166,16 @@ def test_a_single_vertex_behind_the_camera_is_enough(folder, tmp_path, hands):
     forward = 1000 * (first + second) / 2 * np.array(camera["camrot"][sample.camera])[2]  # mm, in the world
     camera["campos"][sample.camera] = (np.array(camera["campos"][sample.camera]) + forward).tolist()
     write_records(folder, "train", records)
-    prepare_split(folder, "train", tmp_path / "near", settings(), hands)
-    assert sample.image_id not in set(Store(tmp_path / "near").table.image_id)
+    counts = prepare_split(folder, "train", tmp_path / "near", settings(), hands)
+    table = Store(tmp_path / "near").table
+    assert sample.image_id not in set(table.image_id)
+    assert counts.set_index("rule").loc["hands in front of the camera", "dropped"] == 10 - len(table)
 
 
-def test_one_sample_and_a_missing_hand(tmp_path, hands):
-    folder = write_layout(tmp_path / "two", frames=2, cameras=1, splits=("test",))
-    records = read_records(folder, "test")
-    records["MANO_NeuralAnnot"]["2"]["7"]["right"] = None
-    write_records(folder, "test", records)
+def test_one_sample(tmp_path, hands):
+    folder = write_layout(tmp_path / "one", frames=1, cameras=1, splits=("test",))
     prepare_split(folder, "test", tmp_path / "store", settings(workers=2), hands)
-    assert Store(tmp_path / "store").table.frame.tolist() == [17]
+    assert Store(tmp_path / "store").table.frame.tolist() == [7]
 
 
 def test_nothing_is_left(folder, tmp_path, hands):
@@ -230,13 +200,51 @@ def test_full_disk_is_one_clear_error(folder, tmp_path, hands):
 def test_a_folder_that_is_no_store_is_left_alone(folder, tmp_path, hands):
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "thesis.txt").write_text("mine")
-    with pytest.raises(InputError, match="exists and is no store"):
-        prepare_split(folder, "train", tmp_path / "store", settings(), hands)
-    assert (tmp_path / "store" / "thesis.txt").exists()
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(InputError, match="link: a link"):
-        prepare_split(folder, "train", tmp_path / "link", settings(), hands)
     (tmp_path / "other.partial").write_text("mine")
-    with pytest.raises(InputError, match=r"other\.partial: no folder"):
-        prepare_split(folder, "train", tmp_path / "other", settings(), hands)
+    refusals = {"store": "is no store", "link": "link: a link", "other": r"other\.partial: no folder"}
+    for name, message in refusals.items():
+        with pytest.raises(InputError, match=message):
+            prepare_split(folder, "train", tmp_path / name, settings(), hands)
+    for mine in (tmp_path / "store" / "thesis.txt", tmp_path / "other.partial"):
+        assert mine.read_text() == "mine"
+
+
+@pytest.fixture
+def rendered(monkeypatch):
+    """Calls of the generator, which makes a folder and nothing else here."""
+    calls = []
+
+    def write(folder, generate, hands, *, workers):
+        folder.mkdir(parents=True)
+        calls.append(generate)
+
+    monkeypatch.setattr(prepare, "write_dataset", write)
+    return calls
+
+
+def changed(config, section, **values):
+    return replace(config, **{section: replace(getattr(config, section), **values)})
+
+
+def test_a_named_data_set_is_left_alone(rendered, tiny_config, hands, tmp_path):
+    config = changed(tiny_config, "data", source="data/InterHand2.6M")
+    assert open_source(config, hands, tmp_path / "interhand") == Path("data/InterHand2.6M")
+    assert not rendered
+
+
+def test_rendered_once_for_the_same_input_and_code(rendered, tiny_config, hands, tmp_path, monkeypatch):
+    folder, other = tmp_path / "interhand", copy.deepcopy(hands)
+    other.template[0, 0, 0] += 1e-3
+    folder.mkdir()
+    (folder / "half").touch()  # of an interrupted rendering
+    for config in (tiny_config, tiny_config, changed(tiny_config, "train", epochs=7)):
+        assert open_source(config, hands, folder) == folder
+    assert len(rendered) == 1 and not (folder / "half").exists()
+    for model in (hands, other):
+        open_source(changed(tiny_config, "generate", seed=7), model, folder)
+    assert len(rendered) == 3
+    monkeypatch.setattr(prepare, "code_digest", lambda *modules, leave_out: "changed code")
+    open_source(changed(tiny_config, "generate", seed=7), other, folder)
+    assert len(rendered) == 4

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from handdgcl.errors import InputError
+from handdgcl.files import InputError
 from handdgcl.project import Project, enter_project, project_root
 
 ROOT = Path(__file__).parents[1]

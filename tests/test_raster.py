@@ -6,34 +6,33 @@ import torch
 import trimesh
 
 from handdgcl.hands import load_hands
+from handdgcl.hands.contact import seal
 from handdgcl.hands.raster import rasterize, silhouettes, vertex_normals
-from handdgcl.hands.topology import LEFT, RIGHT, WRIST_LOOP, closed_faces
+from handdgcl.hands.topology import LEFT, RIGHT, closed_faces
 
 HEIGHT, WIDTH, FOCAL = 96, 128, 160.0
 
 
-def posed_hand(hand: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def posed_hand(hand, seed):
     """A hand with closed wrist in front of the camera: vertices `[V + 1, 3]` metres and faces."""
-    generator = torch.Generator().manual_seed(seed)
-    hands = load_hands()
+    generator, hands = torch.Generator().manual_seed(seed), load_hands()
     pose = torch.randn(1, 2, 48, generator=generator) * torch.tensor([1.5] * 3 + [0.25] * 45)
     vertices = hands(pose, torch.randn(1, 2, 10, generator=generator), torch.zeros(1, 2, 3))[0, hand].numpy()
-    vertices = np.concatenate([vertices, vertices[list(WRIST_LOOP)].mean(0, keepdims=True)])
+    vertices = seal(vertices)
     vertices = vertices - vertices.mean(0) + [0, 0, 0.3]
     return vertices, closed_faces(hands.faces[hand].numpy(), hand=hand)
 
 
-def draw(vertices: np.ndarray, faces: np.ndarray):
-    points = torch.tensor(vertices, dtype=torch.float64)[None]
-    points_2d = FOCAL * points[..., :2] / points[..., 2:] + torch.tensor([WIDTH / 2, HEIGHT / 2])
-    return rasterize(points_2d, points[..., 2], torch.tensor(faces), height=HEIGHT, width=WIDTH)
+def pixels(points):
+    return FOCAL * points[..., :2] / points[..., 2:] + torch.tensor([WIDTH / 2, HEIGHT / 2])
 
 
 @pytest.mark.parametrize("hand", [LEFT, RIGHT])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_same_faces_and_depth_as_ray_casting(hand, seed):
     vertices, faces = posed_hand(hand, seed)
-    fragments = draw(vertices, faces)
+    points = torch.tensor(vertices)[None]
+    fragments = rasterize(pixels(points), points[..., 2], torch.tensor(faces), height=HEIGHT, width=WIDTH)
     y, x = np.mgrid[:HEIGHT, :WIDTH] + 0.5
     rays = np.stack([(x - WIDTH / 2) / FOCAL, (y - HEIGHT / 2) / FOCAL, np.ones_like(x)], -1).reshape(-1, 3)
     mesh = trimesh.Trimesh(vertices, faces, process=False)
@@ -54,8 +53,7 @@ def test_same_faces_and_depth_as_ray_casting(hand, seed):
 def test_batch_equals_singles_and_the_window_only_crops():
     pairs = [posed_hand(RIGHT, seed) for seed in (3, 4)]
     points = torch.tensor(np.stack([vertices for vertices, _ in pairs]), dtype=torch.float32)
-    faces = torch.tensor(pairs[0][1])
-    points_2d = FOCAL * points[..., :2] / points[..., 2:] + torch.tensor([WIDTH / 2, HEIGHT / 2])
+    faces, points_2d = torch.tensor(pairs[0][1]), pixels(points)
     both = rasterize(points_2d, points[..., 2], faces, height=HEIGHT, width=WIDTH)
     for i in range(2):
         shifted = points_2d[i : i + 1] - torch.tensor([40.0, 30.0])
@@ -64,8 +62,7 @@ def test_batch_equals_singles_and_the_window_only_crops():
         assert (window.face[0] == inside).float().mean() > 0.999
         assert (inside >= 0).any()
     shifted = points_2d - torch.tensor([[40.0, 30.0]])  # parts of both hands are outside
-    for points, size in ((points_2d, (HEIGHT, WIDTH)), (shifted, (40, 50))):
-        height, width = size
+    for points, height, width in ((points_2d, HEIGHT, WIDTH), (shifted, 40, 50)):
         covered = silhouettes(points, faces, height=height, width=width)
         drawn = rasterize(points, torch.ones(points.shape[:2]), faces, height=height, width=width)
         assert torch.equal(covered, drawn.face >= 0)
@@ -93,8 +90,7 @@ def test_vertex_normals_of_a_sphere_point_outwards():
 def test_same_faces_on_the_gpu():
     vertices, faces = posed_hand(RIGHT, 0)
     points = torch.tensor(vertices, dtype=torch.float32)[None]
-    points_2d = FOCAL * points[..., :2] / points[..., 2:] + torch.tensor([WIDTH / 2, HEIGHT / 2])
-    arguments = points_2d, points[..., 2], torch.tensor(faces)
+    arguments = pixels(points), points[..., 2], torch.tensor(faces)
     on_cpu = rasterize(*arguments, height=HEIGHT, width=WIDTH)
     on_gpu = rasterize(*(a.cuda() for a in arguments), height=HEIGHT, width=WIDTH)
     assert (on_cpu.face == on_gpu.face.cpu()).float().mean() > 0.999

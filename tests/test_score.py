@@ -8,10 +8,10 @@ import torch
 from test_metrics import numpy_aligned
 
 from handdgcl.cli import main
-from handdgcl.errors import InputError
 from handdgcl.evaluate import score
 from handdgcl.evaluate.handfile import check_arrays
 from handdgcl.evaluate.score import pck_auc, pck_curve
+from handdgcl.files import InputError
 from handdgcl.hands.topology import FINGERS, JOINTS
 
 N = 6

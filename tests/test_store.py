@@ -7,13 +7,12 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from layout import write_layout
-from test_prepare import settings
+from layout import settings, write_layout
 
 import handdgcl.data.part
 from handdgcl.data.prepare import prepare_split
 from handdgcl.data.store import Store
-from handdgcl.errors import InputError
+from handdgcl.files import InputError
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +27,7 @@ def folder(tmp_path_factory, hands):
 
 
 def fields(batch):
-    return batch.image, batch.vertices, batch.intrinsics, batch.index
+    return vars(batch).values()
 
 
 def test_any_order_any_part(folder):
@@ -70,28 +69,21 @@ def test_many_parts_hold_no_files_open(folder):
 
 @pytest.mark.parametrize("indices", [[10], [-1], [3, 99]])
 def test_index_out_of_range(folder, indices):
-    with pytest.raises(IndexError, match="0 … 9"):
-        Store(folder).vertices(indices)
+    for decoded in (False, True):
+        for read in (Store.vertices, Store.intrinsics, Store.images):
+            with pytest.raises(IndexError, match="0 … 9"):
+                read(Store(folder, decoded=decoded), indices)
 
 
-def test_missing_store_names_the_remedy(tmp_path):
-    with pytest.raises(InputError, match=r"nowhere.*store.json: missing.*prepare the data again"):
-        Store(tmp_path / "nowhere")
+DAMAGE = {
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-100]),
+    "text": lambda path: path.write_bytes(b"version https://git-lfs.github.com/spec/v1\n"),
+    "another part": lambda path: shutil.copy(path.with_name("part-00003.arrow"), path),
+    "gone": lambda path: path.unlink(),
+}
 
 
-def damage_cut(path):
-    path.write_bytes(path.read_bytes()[:-100])
-
-
-def damage_text(path):
-    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
-
-
-def damage_swap(path):
-    shutil.copy(path.with_name("part-00003.arrow"), path)
-
-
-@pytest.mark.parametrize("damage", [damage_cut, damage_text, damage_swap, lambda path: path.unlink()])
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
 def test_damaged_part_is_named(folder, tmp_path, damage):
     copy = shutil.copytree(folder, tmp_path / "store")
     damage(copy / "part-00001.arrow")
@@ -112,7 +104,9 @@ def test_damaged_image_is_named(folder, tmp_path):
         store.images([7, 8])
 
 
-def test_damaged_manifest_is_named(folder, tmp_path):
+def test_missing_and_damaged_manifests_are_named(folder, tmp_path):
+    with pytest.raises(InputError, match=r"nowhere.*store.json: missing.*prepare the data again"):
+        Store(tmp_path / "nowhere")
     copy = shutil.copytree(folder, tmp_path / "store")
     (copy / "store.json").write_text('{"fingerprint": "a", "rows": [1]}')
     with pytest.raises(InputError, match=r"store.json: .*image_size"):

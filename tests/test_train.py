@@ -1,11 +1,13 @@
 import json
 import math
 import os
+import shutil
 import socket
 import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -15,11 +17,13 @@ import torch
 
 from handdgcl.config import to_dict
 from handdgcl.data.loader import open_store, train_batches
-from handdgcl.errors import InputError
 from handdgcl.evaluate import evaluate_checkpoint, evaluate_mean_hand, load_model
+from handdgcl.files import InputError
+from handdgcl.project import Project
 from handdgcl.rows import ROWS, get_row
 from handdgcl.train.module import TrainingModule
-from handdgcl.train.run import StoreData
+from handdgcl.train.parts import StoreData
+from handdgcl.train.run import train_row
 
 PATIENCE_S = 600  # with processes of seconds, on a machine that others use as well
 MAIN = {"loss", "joints_3d", "vertices_3d", "joints_2d", "length", "transition"}
@@ -37,19 +41,19 @@ def curves(checkpoint):
 def first_step(name, config, hands, store):
     """Losses and gradients of one step, and of a second one with keys in the queue."""
     module = TrainingModule(get_row(name), config, hands, seed=3)
+    module.trainer = SimpleNamespace(global_step=0, global_rank=0, world_size=1, num_training_batches=1)
     loader = train_batches(
         open_store(store / "train"), batch_size=4, seed=3, settings=config.augment, workers=0
     )
-    raw = next(iter(loader))
-    terms = []
+    raw, terms = next(iter(loader)), []
     for _ in range(2):
         module.zero_grad()
         module._sums = {}
         module.training_step(raw, 0).backward()
         terms.append({name: value.item() for name, value in module._sums.items()})
-        if module.contrastive is not None:
-            keys, poses, index = module._to_queue
-            module.contrastive.queue.add(keys, poses, index + 100)
+        module.on_train_batch_end(None, raw, 0)
+        if module.dgclnet is not None and module.dgclnet.queue is not None:
+            module.dgclnet.queue.index[:4] += 100  # other images: negatives
     return module, terms
 
 
@@ -57,10 +61,8 @@ def first_step(name, config, hands, store):
 def test_rows_have_the_losses_of_table_2_and_nothing_else_differs(name, tiny_config, hands, tiny_store):
     row = get_row(name)
     module, (first, second) = first_step(name, tiny_config, hands, tiny_store)
-    extra = {"self"} if row.disturbance else set()
-    extra |= {"consistent"} if row.consistent else set()
-    extra |= {"cross"} if row.cross else set()
-    assert set(first) == MAIN | extra
+    assert set(first) == MAIN | set(row.terms)
+    assert set(module._shares) == set(row.terms) and all(s > 0 for s in module._shares.values())
     assert all(math.isfinite(value) for value in second.values())
     baseline, (expected, _) = first_step("baseline", tiny_config, hands, tiny_store)
     for term in MAIN - {"loss"}:
@@ -76,36 +78,65 @@ def test_rows_have_the_losses_of_table_2_and_nothing_else_differs(name, tiny_con
     assert second["loss"] == pytest.approx(main + gap, rel=1e-5)
 
 
-@pytest.mark.parametrize("name", ["baseline", "mask", "edge", "similarity"])
+@pytest.mark.parametrize("name", ["baseline", "mask", "edge", "similarity", "dgclnet_consistent"])
 def test_gradients_reach_what_they_should_and_no_key(name, tiny_config, hands, tiny_store):
     module, _ = first_step(name, tiny_config, hands, tiny_store)
     reached = {key for key, p in module.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
     wanted = {key for key, p in module.named_parameters() if p.requires_grad}
     assert reached == wanted
-    assert not any(key.startswith(("contrastive.keys", "hands")) for key in wanted)
-    assert any(key.startswith("contrastive.disturbance.unet") for key in wanted) == (name == "similarity")
-
-
-def test_training_is_repeatable_and_writes_whole_results(train):
-    first, second = train(out="a"), train(out="b")
-    assert curves(first).equals(curves(second))
-    assert first.read_bytes() == second.read_bytes()
-    assert list(curves(first)["epoch"]) == [1, 2]
-    assert {"train_self", "train_cross", "val_mpjpe_mm", "feature_std", "pose_correlation"} <= set(
-        curves(first)
+    assert not any(key.startswith(("dgclnet.keys", "hands")) for key in wanted)
+    assert any(key.startswith("dgclnet.disturbance.unet") for key in wanted) == (
+        name in ("similarity", "dgclnet_consistent")
     )
-    assert sorted(p.name for p in first.parent.iterdir()) == [
-        "checkpoint.ckpt",
-        "curves.csv",
-        "run.json",
-    ]
+
+
+def test_training_is_repeatable_and_writes_whole_results(train, project):
+    first = train()
+    content, table = first.read_bytes(), curves(first)
+    assert sorted(p.name for p in first.parent.iterdir()) == ["checkpoint.ckpt", "curves.csv", "run.json"]
+    (first.parent / "run.json").unlink()  # without it the outputs do not count
+    assert train() == first and first.read_bytes() == content and curves(first).equals(table)
+    assert list(table["epoch"]) == [1, 2]
+    wanted = {"train_self", "train_cross", "val_mpjpe_mm", "pose_correlation", "share_self", "cos_disturbed"}
+    assert wanted <= set(table)
+
+
+def test_a_row_is_trained_again_for_what_decides_it_and_for_nothing_else(
+    train, project, tiny_config, monkeypatch
+):
+    first = train("mask")
+    facts = first.with_name("run.json").read_text()
+    monkeypatch.setattr("handdgcl.train.run._train", lambda *_: pytest.fail("trained"))
+    for other in (
+        change(tiny_config, "loss", cross=0.5, consistent=2.0),  # of other rows
+        msgspec.structs.replace(tiny_config, seeds=[3, 4], disturb=tiny_config.disturb | {"noise": 0.9}),
+    ):
+        assert train("mask", config=other) == first
+    assert train_row("mask", 3, Project(tiny_config, scratch=True)) == first
+    assert first.with_name("run.json").read_text() == facts
+    for other in (
+        change(tiny_config, "loss", contrast=0.5),
+        msgspec.structs.replace(tiny_config, disturb=tiny_config.disturb | {"mask": 0.9}),
+    ):
+        with pytest.raises(pytest.fail.Exception):
+            train("mask", config=other)
+    monkeypatch.setattr("handdgcl.train.run.code_digest", lambda *_, **__: "other code")
+    with pytest.raises(pytest.fail.Exception):
+        train("mask")
+
+
+def test_other_parameters_and_hand_runs_leave_the_pipelines_outputs_alone(train, project, tiny_config):
+    other = train("baseline", config=change(tiny_config, "train", lr=0.001))
+    scratch = train_row("baseline", 3, Project(tiny_config, scratch=True))
+    assert not project.row("baseline", 3).exists() and other != scratch
+    assert all(project.runs / "scratch" in path.parents for path in (other, scratch))
+    assert train("baseline") == scratch  # the same identity: not trained again
 
 
 @pytest.mark.parametrize(
     ("error", "epoch", "kind"),
     [
         (KeyboardInterrupt, 0, "decoded"),
-        (KeyboardInterrupt, 1, "decoded"),
         (OSError, 1, "decoded"),
         (KeyboardInterrupt, 1, "workers"),
         (KeyboardInterrupt, 5, "plateau"),
@@ -113,17 +144,19 @@ def test_training_is_repeatable_and_writes_whole_results(train):
     ],
 )
 def test_an_interrupted_run_continues_to_the_same_result(
-    train, tiny_config, monkeypatch, tmp_path, error, epoch, kind
+    project, tiny_config, monkeypatch, error, epoch, kind
 ):
-    config = tiny_config
+    config = change(tiny_config, "contrast", momentum=0.9)
     if kind == "workers":
         config = change(config, "data", workers=1)
         monkeypatch.setattr("handdgcl.data.loader.DECODED_LIMIT", 0)
     if kind == "plateau":
         config = change(config, "train", schedule="plateau", epochs=8, lr=1e-5)
-    train = partial(train, "mask" if kind == "mask" else "similarity", config=config)
-    whole = train(out="whole")
-    assert (curves(whole)["lr"].iloc[-1] == 5e-6) == (kind == "plateau")
+    train = partial(train_row, "mask" if kind == "mask" else "similarity", 3, Project(config, scratch=True))
+    whole = train()
+    expected = curves(whole), torch.load(whole)["weights"]
+    assert (expected[0]["lr"].iloc[-1] == 5e-6) == (kind == "plateau")
+    shutil.rmtree(whole.parent)
     step = TrainingModule.training_step
 
     def interrupted(self, raw, batch_idx):
@@ -133,22 +166,13 @@ def test_an_interrupted_run_continues_to_the_same_result(
 
     monkeypatch.setattr(TrainingModule, "training_step", interrupted)
     with pytest.raises((SystemExit, InputError), match=r"1|No space.*same command continues"):
-        train(out="cut")
-    assert (tmp_path / "work" / "cut" / "states" / "last.ckpt").exists()
+        train()
+    assert list(project.runs.glob("work/*/states/last.ckpt"))
     monkeypatch.setattr(TrainingModule, "training_step", step)
-    resumed = train(out="cut")
-    assert curves(resumed).equals(curves(whole))
-    ours, theirs = (torch.load(path)["weights"] for path in (resumed, whole))
-    assert all(torch.equal(value, theirs[key]) for key, value in ours.items())
-
-
-def test_state_of_another_configuration_is_not_resumed(train, tiny_config, tmp_path):
-    work = tmp_path / "work" / "out"
-    work.mkdir(parents=True)
-    (work / "run.json").write_text(json.dumps({"identity": "another", "mlflow_run": "x"}))
-    (work / "states").mkdir()
-    (work / "states" / "last.ckpt").write_text("not a state of this run")
-    assert len(curves(train("baseline"))) == tiny_config.train.epochs
+    resumed = train()
+    assert curves(resumed).equals(expected[0])
+    ours = torch.load(resumed)["weights"]
+    assert all(torch.equal(value, expected[1][key]) for key, value in ours.items())
 
 
 def test_one_sample_is_enough(train, tiny_config, tiny_store, tmp_path, hands):

@@ -12,10 +12,10 @@ import msgspec
 from msgspec import Meta
 from tqdm import tqdm
 
-from handdgcl.errors import InputError
-from handdgcl.hands.topology import JOINT_COUNT, POSE_COUNT, SHAPE_COUNT
+from handdgcl.files import InputError
+from handdgcl.hands.topology import POSE_COUNT, SHAPE_COUNT
+from handdgcl.project import SPLITS
 
-SPLITS = ("train", "val", "test")
 FETCH_AGAIN = "fetch InterHand2.6M v1.0's annotation files again"
 
 Vector2 = tuple[float, float]
@@ -73,39 +73,23 @@ class Fits(msgspec.Struct, gc=False):
     right: Fit | None
 
 
-class Joints(msgspec.Struct, gc=False):
-    """Keypoints of one frame, mm, world frame, right hand first (joint_3d.json)."""
-
-    world_coord: Annotated[list[Vector3], Meta(min_length=2 * JOINT_COUNT, max_length=2 * JOINT_COUNT)]
-    joint_valid: Annotated[
-        list[tuple[bool | int | float]], Meta(min_length=2 * JOINT_COUNT, max_length=2 * JOINT_COUNT)
-    ]
-
-
 # file: capture → (camera table | frame → record)
 RECORDS = {
     "data": Data,
     "camera": dict[int, Cameras],
     "MANO_NeuralAnnot": dict[int, dict[int, Fits | None]],
-    "joint_3d": dict[int, dict[int, Joints]],
 }
 
 
 def annotation_path(folder: str | Path, split: str, kind: str) -> Path:
-    """Where the dataset keeps an annotation file; `kind` is data, camera, joint_3d or MANO_NeuralAnnot."""
+    """Where the dataset keeps an annotation file; `kind` is data, camera or MANO_NeuralAnnot."""
     if split not in SPLITS:
         raise InputError(f"split {split!r}: there is none; the splits are {', '.join(SPLITS)}")
     return Path(folder) / "annotations" / split / f"InterHand2.6M_{split}_{kind}.json"
 
 
-def decode(folder: str | Path, split: str, kind: str, bar: tqdm | None = None):
+def decode(folder: str | Path, split: str, kind: str):
     """One annotation file as the records of `RECORDS[kind]`.
-
-    Args:
-        folder: holds `annotations/{split}`.
-        split: train, val or test.
-        kind: data, camera, joint_3d or MANO_NeuralAnnot.
-        bar: advanced by the file's size in bytes.
 
     Raises:
         InputError: the file is missing or malformed; the message names the field.
@@ -116,15 +100,14 @@ def decode(folder: str | Path, split: str, kind: str, bar: tqdm | None = None):
             path.open("rb") as file,
             mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
             memoryview(mapped) as text,
+            tqdm(total=len(text), unit="B", unit_scale=True, desc=f"read {split} {kind}") as bar,
         ):
             records = msgspec.json.decode(text, type=RECORDS[kind])
-            size = len(text)
+            bar.update(len(text))
     except FileNotFoundError:
         raise InputError(f"{path}: missing; data.source must name InterHand2.6M's folder") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); make it a readable file") from error
     except (ValueError, msgspec.DecodeError) as error:  # ValueError: an empty file cannot be mapped
         raise InputError(f"{path}: not what InterHand2.6M v1.0 has there: {error}; {FETCH_AGAIN}") from error
-    if bar is not None:
-        bar.update(size)
     return records

@@ -8,44 +8,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
-from handdgcl.data.annotations import FETCH_AGAIN, Annotation, Fits, Image, annotation_path, decode
-from handdgcl.data.camera import intrinsic_matrix
-from handdgcl.errors import InputError
-from handdgcl.hands.topology import HANDS, INTERHAND_ORDER, JOINT_COUNT, LEFT, RIGHT
+from handdgcl.data.annotations import FETCH_AGAIN, Annotation, Fits, annotation_path, decode
+from handdgcl.files import InputError
+from handdgcl.hands.camera import intrinsic_matrix
 
 IMAGE_COLUMNS = ("image_id", "file_name", "capture", "subject", "seq_name", "camera", "frame")
 
 
 class Views(NamedTuple):
-    """Cameras, one per row.
+    """Cameras, one per row."""
 
-    Attributes:
-        rotation: `[C, 3, 3]`, world to camera.
-        position: `[C, 3]` mm in the world.
-        intrinsics: `[C, 3, 3]` px of the full image.
-    """
-
-    rotation: np.ndarray
-    position: np.ndarray
-    intrinsics: np.ndarray
+    rotation: np.ndarray  # [C,3,3] world to camera
+    position: np.ndarray  # [C,3] mm in the world
+    intrinsics: np.ndarray  # [C,3,3] px of the full image
 
 
 class HandFits(NamedTuple):
-    """MANO parameters of both hands, one pair per row; `Hands.forward` takes them as they are.
+    """MANO parameters of both hands, one pair per row; `Hands.forward` takes them as they are."""
 
-    Attributes:
-        pose: `[F, H, 48]` axis-angle without the mean pose, world frame.
-        shape: `[F, H, 10]`.
-        translation: `[F, H, 3]` metres, world frame.
-    """
-
-    pose: np.ndarray
-    shape: np.ndarray
-    translation: np.ndarray
+    pose: np.ndarray  # [F,H,48] axis-angle without the mean pose, world frame
+    shape: np.ndarray  # [F,H,10]
+    translation: np.ndarray  # [F,H,3] metres, world frame
 
 
 @dataclass
@@ -53,21 +40,15 @@ class Selection:
     """The samples of one split that the benchmark's rules keep.
 
     Attributes:
-        images: folder that `table.file_name` is relative to.
-        table: one row per sample: `IMAGE_COLUMNS`.
-        fit: `[N]` each sample's row of `fits` (the views of one frame share it).
-        fits: the hands.
-        view: `[N]` each sample's row of `views`.
-        views: the cameras.
         counts: what each rule did, in the order of application: `rule`, `failing` (images that break
             this rule, whatever the others say), `dropped` (of those that the rules above kept), `kept`.
     """
 
-    images: Path
-    table: pd.DataFrame
-    fit: np.ndarray
+    images: Path  # folder that `table.file_name` is relative to
+    table: pd.DataFrame  # one row per sample: `IMAGE_COLUMNS`
+    fit: np.ndarray  # [N] each sample's row of `fits`: the views of one frame share it
     fits: HandFits
-    view: np.ndarray
+    view: np.ndarray  # [N] each sample's row of `views`
     views: Views
     counts: pd.DataFrame
 
@@ -75,7 +56,7 @@ class Selection:
         return len(self.table)
 
 
-def read_images(folder: str | Path, split: str, *, bar: tqdm | None = None) -> pd.DataFrame:
+def read_images(folder: str | Path, split: str) -> pd.DataFrame:
     """All images of a split.
 
     Returns:
@@ -86,16 +67,9 @@ def read_images(folder: str | Path, split: str, *, bar: tqdm | None = None) -> p
         InputError: the file is missing or malformed, or an id is double or unknown.
     """
     path = annotation_path(folder, split, "data")
-    data = decode(folder, split, "data", bar)
-    images = pd.DataFrame(
-        {
-            column: [getattr(image, field) for image in data.images]
-            for column, field in zip(IMAGE_COLUMNS, Image.__struct_fields__, strict=True)
-        }
-    )
-    hands = pd.DataFrame(
-        {field: [getattr(a, field) for a in data.annotations] for field in Annotation.__struct_fields__}
-    )
+    data = decode(folder, split, "data")
+    images = _frame(data.images, IMAGE_COLUMNS)
+    hands = _frame(data.annotations, Annotation.__struct_fields__)
     for name, ids in (("images: id", images.image_id), ("annotations: image_id", hands.image_id)):
         if ids.duplicated().any():
             raise InputError(f"{path}: {name} {ids[ids.duplicated()].iloc[0]} stands twice; {FETCH_AGAIN}")
@@ -107,25 +81,16 @@ def read_images(folder: str | Path, split: str, *, bar: tqdm | None = None) -> p
     return table.assign(hand_type=table["hand_type"].fillna("none"), hand_type_valid=valid)
 
 
-def read_split(folder: str | Path, split: str, *, progress: bool = True) -> Selection:
-    """Read a split and select the benchmark's samples.
-
-    Args:
-        folder: holds `images/{split}` and `annotations/{split}`.
-        split: train, val or test.
-        progress: show a bar over the files.
+def read_split(folder: str | Path, split: str) -> Selection:
+    """Read a split and select the benchmark's samples; `folder` holds images/{split} and annotations/{split}.
 
     Raises:
         InputError: a file is missing or malformed (named with the field), a kept image's camera is
             unknown, or no image is left.
     """
-    paths = [annotation_path(folder, split, kind) for kind in ("data", "camera", "MANO_NeuralAnnot")]
-    size = sum(path.stat().st_size for path in paths if path.exists())
-    bar = tqdm(total=size, unit="B", unit_scale=True, desc=f"read {split}", disable=not progress)
-    with bar:
-        table = read_images(folder, split, bar=bar)
-        cameras = decode(folder, split, "camera", bar)
-        frames = decode(folder, split, "MANO_NeuralAnnot", bar)
+    table = read_images(folder, split)
+    cameras = decode(folder, split, "camera")
+    frames = decode(folder, split, "MANO_NeuralAnnot")
     pairs, fit = _match_fits(frames, table)
     rules = {
         "both hands (hand_type interacting)": table.hand_type == "interacting",
@@ -134,42 +99,18 @@ def read_split(folder: str | Path, split: str, *, progress: bool = True) -> Sele
     }
     keep, counts = _apply(rules, len(table))
     if not keep.any():
-        raise InputError(f"{paths[0]}: no image is left of {len(table)}:\n{counts.to_string(index=False)}")
+        path = annotation_path(folder, split, "data")
+        raise InputError(f"{path}: no image is left of {len(table)}:\n{counts.to_string(index=False)}")
     table = table.loc[keep, list(IMAGE_COLUMNS)].reset_index(drop=True)
     used, fit = np.unique(fit[keep], return_inverse=True)
-    view, views = _views(cameras, table, paths[1])
+    view, views = _views(cameras, table, annotation_path(folder, split, "camera"))
     fits = _stack_fits([pairs[i] for i in used])
     return Selection(Path(folder) / "images" / split, table, fit, fits, view, views, counts)
 
 
-def read_joints(folder: str | Path, split: str, table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """The dataset's own keypoints of given images (the metric does not use them).
-
-    Args:
-        folder: the dataset.
-        split: train, val or test.
-        table: has the columns `capture` and `frame`.
-
-    Returns:
-        joints `[N, H, J, 3]` mm, world frame, in the order of `topology.JOINTS`; and valid `[N, H, J]`.
-
-    Raises:
-        InputError: the file is missing or malformed, or does not have a frame.
-    """
-    captures = decode(folder, split, "joint_3d")
-    joints = np.empty((len(table), len(HANDS), JOINT_COUNT, 3))
-    valid = np.empty((len(table), len(HANDS), JOINT_COUNT), dtype=bool)
-    order = list(INTERHAND_ORDER)
-    for i, (capture, frame) in enumerate(zip(table.capture, table.frame, strict=True)):
-        try:
-            record = captures[capture][frame]
-        except KeyError:
-            path = annotation_path(folder, split, "joint_3d")
-            raise InputError(f"{path}: no frame {frame} of capture {capture}; {FETCH_AGAIN}") from None
-        for hand, rows in ((RIGHT, slice(0, JOINT_COUNT)), (LEFT, slice(JOINT_COUNT, None))):
-            joints[i, hand, order] = record.world_coord[rows]
-            valid[i, hand, order] = np.array(record.joint_valid[rows])[:, 0] > 0
-    return joints, valid
+def _frame(records: list[msgspec.Struct], columns: tuple[str, ...]) -> pd.DataFrame:
+    """One row per record, its fields in order."""
+    return pd.DataFrame(map(msgspec.structs.astuple, records), columns=list(columns))
 
 
 def _match_fits(captures: dict[int, dict[int, Fits]], table: pd.DataFrame) -> tuple[list[Fits], np.ndarray]:

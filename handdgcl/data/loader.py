@@ -2,19 +2,39 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from torch.utils.data import DataLoader, Sampler
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from handdgcl.config import Augment
-from handdgcl.data.augment import DRAWS, Augmented, Draw
-from handdgcl.data.batch import RawBatch
+from handdgcl.data.batch import DRAWS, DrawnBatch, RawBatch, draw_maps
 from handdgcl.data.store import Store
-from handdgcl.errors import InputError
+from handdgcl.files import InputError
 
 DECODED_LIMIT = 2 * 2**30  # bytes of decoded images that may stay in memory
-# Independent random streams of an epoch.
-ORDER_STREAM, AUGMENT_STREAM = 0, 1
+ORDER_STREAM, AUGMENT_STREAM = 0, 1  # independent random streams of an epoch
+
+
+class Draw(NamedTuple):
+    """Which samples, and their random numbers."""
+
+    index: list[int]  # B positions in the store
+    numbers: np.ndarray  # [B,DRAWS] float32, uniform in [0, 1)
+
+
+class Augmented(Dataset):
+    """A store as training sees it: each sample with a random turn, scale and flip."""
+
+    def __init__(self, store: Store, settings: Augment):
+        self.store, self.settings = store, settings
+
+    def __getitems__(self, draw: Draw) -> DrawnBatch:
+        """What a DataLoader asks for."""
+        raw = self.store.batch(draw.index)
+        rotation, scale = map(torch.from_numpy, draw_maps(draw.numbers, self.settings))
+        return DrawnBatch(**vars(raw), rotation=rotation, scale=scale)
 
 
 class Epoch(Sampler[int]):
@@ -77,6 +97,12 @@ def evenly(count: int, images: int | None) -> np.ndarray:
     return np.arange(images) * count // images
 
 
+def open_store(folder: str | Path) -> Store:
+    """A store whose images are decoded into memory at once if they fit `DECODED_LIMIT`."""
+    store = Store(folder)
+    return Store(folder, decoded=True) if 3 * store.size**2 * len(store) <= DECODED_LIMIT else store
+
+
 def train_batches(
     store: Store,
     *,
@@ -88,47 +114,33 @@ def train_batches(
     rank: int = 0,
     world: int = 1,
 ) -> DataLoader:
-    """Shuffled batches, augmentation drawn; `loader.batch_sampler.sampler.set_epoch(epoch)` sets the epoch.
+    """Shuffled `DrawnBatch`es; `loader.batch_sampler.sampler.set_epoch(epoch)` sets the epoch.
 
-    Args:
-        store: the samples.
-        batch_size: of one process.
-        seed: of the order and the augmentation.
-        settings: of the augmentation.
-        images: how many of the samples, see `evenly`.
-        workers: processes that load; 0 = this one. They change nothing but speed.
-        rank, world: this process among those that train together.
-
-    Returns:
-        A loader of `DrawnBatch`.
+    `batch_size` is of one of the `world` processes that train together, and this one is `rank`; `seed`
+    decides the order and the augmentation; `images`: how many of the samples, see `evenly`.
     """
     epoch = Epoch(evenly(len(store), images), seed=seed)
     batches = RankBatches(epoch, batch_size=batch_size, rank=rank, world=world)
-    return DataLoader(
-        Augmented(store, settings),
-        batch_sampler=batches,
-        collate_fn=_as_it_is,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-    )
+    return _loader(Augmented(store, settings), store, workers, batch_sampler=batches)
 
 
 def eval_batches(store: Store, *, batch_size: int, workers: int) -> DataLoader:
-    """All samples in the store's order; the last batch may be smaller."""
-    return DataLoader(store, batch_size=batch_size, collate_fn=_as_it_is, num_workers=workers)
+    """All samples in the store's order, as `RawBatch`; the last batch may be smaller."""
+    return _loader(store, store, workers, batch_size=batch_size)
 
 
-def _as_it_is(batch: RawBatch) -> RawBatch:
-    """The store has stacked the samples already."""
+def _loader(dataset: Dataset | Store, store: Store, workers: int, **sampling) -> DataLoader:
+    """`workers` processes load, none where nothing is left to decode; they change nothing but speed."""
+    workers = 0 if store.decoded else workers
+    return DataLoader(
+        dataset,
+        collate_fn=_stacked_already,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        **sampling,
+    )
+
+
+def _stacked_already(batch: RawBatch) -> RawBatch:
     return batch
-
-
-def open_store(folder: str | Path) -> Store:
-    """A store whose images are decoded into memory at once if they fit `DECODED_LIMIT`."""
-    store = Store(folder)
-    return Store(folder, decoded=True) if 3 * store.size**2 * len(store) <= DECODED_LIMIT else store
-
-
-def loader_workers(store: Store, workers: int) -> int:
-    """Processes that load this store: none where nothing is left to decode."""
-    return 0 if store.decoded else workers

@@ -1,7 +1,5 @@
 """One part of a store: some consecutive samples of a selection, from annotation to Arrow file."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,52 +10,36 @@ import pyarrow as pa
 import simplejpeg
 import torch
 
-from handdgcl.atomic import replacing
 from handdgcl.config import Data
-from handdgcl.data.camera import crop_intrinsics, project, square_crop, world_to_camera
+from handdgcl.data.crop import hand_overlap, warp_crop
 from handdgcl.data.interhand import IMAGE_COLUMNS, Selection
-from handdgcl.data.overlap import hand_overlap
 from handdgcl.data.store import SCHEMA, part_name
-from handdgcl.data.warp import warp_crop
+from handdgcl.files import replacing
 from handdgcl.hands import Hands
-from handdgcl.hands.topology import HANDS, VERTEX_COUNT
+from handdgcl.hands.camera import crop_intrinsics, project, square_crop, world_to_camera
 
 PART_SIZE = 512  # samples; what a kill can cost each process
 JPEG_QUALITY = 95
 _MM_PER_M = 1000.0
-_CHUNK = 32
 _DROPPED = b"dropped"
 
 
 class Dropped(msgspec.Struct):
-    """What a part left out; kept in its file's metadata.
+    """What a part left out; kept in its file's metadata."""
 
-    Attributes:
-        unreadable: (file name, reason) of each image that is missing or does not decode.
-        dark: how many images are below `data.min_brightness`.
-        behind: how many have a vertex that is not in front of the camera.
-    """
-
-    unreadable: list[tuple[str, str]]
-    dark: int = 0
-    behind: int = 0
+    unreadable: list[tuple[str, str]]  # (file name, reason) of each image that is missing or does not decode
+    dark: int = 0  # images below `data.min_brightness`
+    behind: int = 0  # images with a vertex that is not in front of the camera
 
 
 @dataclass
 class Job:
-    """All that it takes to make any part.
-
-    Attributes:
-        selection: the samples.
-        data: crop and limits.
-        hands: the model of the fits, on the CPU.
-        work: folder of the parts.
-    """
+    """All that it takes to make any part."""
 
     selection: Selection
     data: Data
-    hands: Hands
-    work: Path
+    hands: Hands  # on the CPU
+    work: Path  # folder of the parts
 
     def __len__(self) -> int:
         return -(-len(self.selection) // PART_SIZE)
@@ -78,17 +60,18 @@ def make_part(job: Job, part: int) -> Dropped:
         InputError: the file cannot be written.
     """
     rows = job.rows(part)
-    with _one_thread():
-        vertices, points, intrinsics = _geometry(job, rows)
+    vertices, points, intrinsics = _geometry(job, rows)
     kept, crops, jpegs, dropped = _crops(job, rows, vertices, points)
     table = job.selection.table.iloc[np.array(rows)[kept]]
+    scale, shift = crops[:, 0, 0, None, None, None], crops[:, None, None, :, 2]
+    overlap = hand_overlap(points[kept] * scale + shift, job.hands.faces.numpy(), size=job.data.image_size)
     of_crop = [crop_intrinsics(k, crop) for k, crop in zip(intrinsics[kept], crops, strict=True)]
     columns = [pa.array(table[name], type=SCHEMA.field(name).type) for name in IMAGE_COLUMNS]
     columns += [
-        pa.array(_overlap(job, points[kept], crops)),
+        pa.array(overlap),
         _fixed_lists(np.array(of_crop), "intrinsics"),
         _fixed_lists(vertices[kept], "vertices"),
-        _binaries(jpegs),
+        pa.array(jpegs, pa.binary()),
     ]
     schema = SCHEMA.with_metadata({_DROPPED: msgspec.json.encode(dropped)})
     with (
@@ -100,65 +83,38 @@ def make_part(job: Job, part: int) -> Dropped:
     return dropped
 
 
-def is_part(path: Path) -> bool:
-    """Whether there is a part, undamaged."""
+def read_part(path: Path) -> tuple[int, Dropped] | None:
+    """How many samples a part holds and what it left out; None where there is no part, or a damaged one."""
     try:
-        read_part(path)
+        with pa.memory_map(str(path)) as file:
+            reader = pa.ipc.open_file(file)
+            dropped = msgspec.json.decode(reader.schema.metadata[_DROPPED], type=Dropped)
+            return reader.get_batch(0).num_rows, dropped
     except (OSError, pa.ArrowInvalid, KeyError, TypeError, msgspec.DecodeError):
-        return False
-    return True
-
-
-def read_part(path: Path) -> tuple[int, Dropped]:
-    """How many samples a part holds and what it left out."""
-    with pa.memory_map(str(path)) as file:
-        reader = pa.ipc.open_file(file)
-        return reader.get_batch(0).num_rows, msgspec.json.decode(
-            reader.schema.metadata[_DROPPED], type=Dropped
-        )
+        return None
 
 
 def _geometry(job: Job, rows: range) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Vertices `[n, H, V, 3]` m in the camera frame, `[n, H, V, 2]` px of the full image, K `[n, 3, 3]`."""
     selection = job.selection
-    fit, view = selection.fit[rows], selection.view[rows]
-    frames, of_frame = np.unique(fit, return_inverse=True)  # several cameras see one frame
-    rotation, position, intrinsics = (array[view] for array in selection.views)
+    frames, of_frame = np.unique(selection.fit[rows], return_inverse=True)  # several cameras see one frame
+    rotation, position, intrinsics = (array[selection.view[rows]] for array in selection.views)
     as_float = lambda array: torch.as_tensor(array, dtype=torch.float32)
-    cameras = [as_float(array)[:, None] for array in (rotation, position / _MM_PER_M, intrinsics)]
-    vertices = torch.empty(len(rows), len(HANDS), VERTEX_COUNT, 3)
-    points = torch.empty(len(rows), len(HANDS), VERTEX_COUNT, 2)
+    turn, place, k = (as_float(array)[:, None] for array in (rotation, position / _MM_PER_M, intrinsics))
     with torch.no_grad():
         world = job.hands(*(as_float(array[frames]) for array in selection.fits))
-        for some in _chunks(len(rows)):
-            turn, stand, k = (camera[some] for camera in cameras)
-            vertices[some] = world_to_camera(world[of_frame[some]], turn, stand)
-            points[some] = project(vertices[some], k)
+        vertices = world_to_camera(world[of_frame], turn, place)
+        points = project(vertices, k)
     return vertices.numpy(), points.numpy(), intrinsics
-
-
-def _chunks(count: int) -> list[slice]:
-    """Samples at a time, so that the work stays in the processor's cache."""
-    return [slice(start, start + _CHUNK) for start in range(0, count, _CHUNK)]
-
-
-def _overlap(job: Job, points: np.ndarray, crops: np.ndarray) -> np.ndarray:
-    """`hand_overlap` `[m]` of points `[m, H, V, 2]` px of the full image in their crops `[m, 2, 3]`."""
-    scale, shift = crops[:, 0, 0, None, None, None], crops[:, None, None, :, 2]
-    faces, size, overlap = job.hands.faces.numpy(), job.data.image_size, np.empty(len(points), np.float32)
-    for some in _chunks(len(points)):
-        overlap[some] = hand_overlap(points[some] * scale[some] + shift[some], faces, size=size)
-    return overlap
 
 
 def _crops(job: Job, rows: range, vertices: np.ndarray, points: np.ndarray) -> tuple:
     """Decode, select, cut and encode: kept rows `[m]`, crops `[m, 2, 3]`, JPEG bytes, what was dropped."""
     data, dropped = job.data, Dropped(unreadable=[])
     in_front = vertices[..., 2].min((1, 2)) > 0
-    axes = np.ascontiguousarray(points.transpose(0, 3, 1, 2)).reshape(len(points), 2, -1)
-    corners = np.stack([axes.min(-1), axes.max(-1)], 1).astype(np.float64)  # [n,2,2]
     crops = np.zeros((len(points), 2, 3))
-    crops[in_front] = square_crop(corners[in_front], fill=data.fill, size=data.image_size)
+    both = points.reshape(len(points), -1, 2).astype(np.float64)
+    crops[in_front] = square_crop(both[in_front], fill=data.fill, size=data.image_size)
     kept, jpegs = [], []
     for i, name in enumerate(job.selection.table.file_name.iloc[rows]):
         try:
@@ -182,21 +138,3 @@ def _crops(job: Job, rows: range, vertices: np.ndarray, points: np.ndarray) -> t
 def _fixed_lists(array: np.ndarray, column: str) -> pa.FixedSizeListArray:
     flat = pa.array(array.astype(np.float32).reshape(-1))
     return pa.FixedSizeListArray.from_arrays(flat, type=SCHEMA.field(column).type)
-
-
-def _binaries(values: list[bytes]) -> pa.BinaryArray:
-    """Copied once; pyarrow's own conversion copies as often as its buffer has to grow."""
-    ends = np.cumsum([0, *map(len, values)], dtype=np.int32)
-    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(values))]
-    return pa.BinaryArray.from_buffers(pa.binary(), len(values), buffers)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One torch thread: parts are made side by side, and the last bits depend on the number."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

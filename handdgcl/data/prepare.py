@@ -1,6 +1,7 @@
 """From annotated images to a store: vertices, crop, encoding, on all cores, in steps that survive a kill."""
 
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -12,32 +13,56 @@ import cv2
 import msgspec
 import numpy as np
 import pandas as pd
+import torch
 from tqdm import tqdm
 
-from handdgcl.atomic import replacing
-from handdgcl.config import Data
+from handdgcl.config import Config, Data, to_dict
 from handdgcl.data.interhand import Selection, read_split
-from handdgcl.data.part import JPEG_QUALITY, PART_SIZE, Dropped, Job, is_part, make_part, read_part
+from handdgcl.data.part import JPEG_QUALITY, PART_SIZE, Job, make_part, read_part
 from handdgcl.data.store import MANIFEST, Manifest, read_manifest
-from handdgcl.errors import InputError
+from handdgcl.files import InputError, code_digest, replacing
 from handdgcl.hands import Hands
+from handdgcl.render import write_dataset
 
+GENERATED = "generated"  # the value of `data.source` that asks for a rendered data set
 _FORMAT = 1  # a new number discards what an earlier version left
 
 
-def prepare_split(
-    folder: str | Path, split: str, out: Path, data: Data, hands: Hands, *, work: Path | None = None
-) -> pd.DataFrame:
+def open_source(config: Config, hands: Hands, folder: Path) -> Path:
+    """The folder that holds images/ and annotations/: the user's, or one that is rendered on first use.
+
+    Args:
+        config: `data.source` says which data set.
+        hands: the hands to render.
+        folder: where a rendered data set goes. One that the same parameters, hands and code left there is
+            used again, so an interrupted preparation does not render twice.
+    """
+    if config.data.source != GENERATED:
+        return Path(config.data.source)
+    code = code_digest(write_dataset.__module__, leave_out=("handdgcl.config",))
+    digest = hashlib.sha256(json.dumps([to_dict(config.generate), code]).encode())
+    _add_hands(digest, hands)
+    stamp, wanted = folder.with_suffix(".sha256"), digest.hexdigest()
+    if not (folder.is_dir() and stamp.is_file() and stamp.read_text() == wanted):
+        stamp.unlink(missing_ok=True)
+        if folder.exists():
+            shutil.rmtree(folder)
+        write_dataset(folder, config.generate, hands, workers=config.data.workers)
+        _write(stamp, wanted.encode())
+    return folder
+
+
+def prepare_split(folder: str | Path, split: str, out: Path, data: Data, hands: Hands) -> pd.DataFrame:
     """Make the store of one split; nothing is done when `out` is already the store of this very input.
 
     Args:
         folder: a data set in InterHand2.6M's layout.
         split: train, val or test.
-        out: folder of the store; appears when whole, in the place of an earlier store.
+        out: folder of the store; appears when whole, in the place of an earlier store. Parts gather in
+            `<out>.partial`: killed at any moment, the same call continues there, and the store is
+            byte-equal to an uninterrupted one.
         data: crop, limits, number of processes.
         hands: the model of the fits, on the CPU.
-        work: where parts gather, on the disk of `out`. Killed at any moment, the same call continues there,
-            and the store is byte-equal to an uninterrupted one. Default: `<out>.partial`.
 
     Returns:
         `rule, failing, dropped, kept`: `Selection.counts` and the rules that need pixels. Also in
@@ -48,7 +73,7 @@ def prepare_split(
             no sample is left, or a file cannot be written (a full disk).
     """
     out, folder = Path(out), Path(folder)
-    work = out.with_name(f"{out.name}.partial") if work is None else Path(work)
+    work = out.with_name(f"{out.name}.partial")
     selection = read_split(folder, split)
     fingerprint = _fingerprint(selection, data, hands)
     if _is_store(out) and read_manifest(out).fingerprint == fingerprint and (out / "counts.csv").exists():
@@ -67,9 +92,8 @@ def prepare_split(
             shutil.rmtree(out)
         os.replace(work, out)
     except OSError as error:
-        raise InputError(
-            f"{out}: not written ({error}); make room for it there, then the same command goes on"
-        ) from error
+        remedy = "make room for it there, then the same command goes on"
+        raise InputError(f"{out}: not written ({error}); {remedy}") from error
     return counts
 
 
@@ -80,11 +104,15 @@ def _fingerprint(selection: Selection, data: Data, hands: Hands) -> str:
     digest.update(selection.table.to_csv(index=False).encode())
     for array in (selection.fit, *selection.fits, selection.view, *selection.views):
         digest.update(np.ascontiguousarray(array))
-    for name, tensor in hands.state_dict().items():
-        digest.update(name.encode() + tensor.numpy().tobytes())
+    _add_hands(digest, hands)
     sizes = [_size(f"{selection.images}/{name}") for name in selection.table.file_name]
     digest.update(np.array(sizes, np.int64))
     return digest.hexdigest()
+
+
+def _add_hands(digest, hands: Hands) -> None:
+    for name, tensor in hands.state_dict().items():
+        digest.update(name.encode() + tensor.numpy().tobytes())
 
 
 def _size(path: str) -> int:
@@ -123,42 +151,40 @@ def _open_work(work: Path, fingerprint: str) -> None:
 
 
 def _make_parts(job: Job, split: str) -> None:
-    """Write the parts that are not there yet."""
-    missing = [part for part in range(len(job)) if not is_part(job.path(part))]
-    total = len(job.selection)
-    done = total - sum(len(job.rows(part)) for part in missing)
-    unreadable = []
-    with tqdm(total=total, initial=done, unit="img", desc=f"prepare {split}") as bar:
-        for part, dropped in _run(job, missing):
-            bar.update(len(job.rows(part)))
-            unreadable += dropped.unreadable
-            _check_unreadable(job, unreadable)
-
-
-def _run(job: Job, parts: list[int]) -> Iterator[tuple[int, Dropped]]:
-    """Make parts, as they come.
+    """Write the parts that are not there yet.
 
     Threads are enough: decoding, warping, encoding and skinning release the interpreter, and unlike
     processes threads neither hang after a fork (OpenCV's pool) nor outlive a killed parent.
     """
-    with ThreadPoolExecutor(max(job.data.workers, 1)) as pool, _one_opencv_thread():
-        futures = {pool.submit(make_part, job, part): part for part in parts}
+    missing = [part for part in range(len(job)) if read_part(job.path(part)) is None]
+    total, unreadable = len(job.selection), []
+    done = total - sum(len(job.rows(part)) for part in missing)
+    with (
+        tqdm(total=total, initial=done, unit="img", desc=f"prepare {split}") as bar,
+        _one_thread_each(),
+        ThreadPoolExecutor(max(job.data.workers, 1)) as pool,
+    ):
+        futures = {pool.submit(make_part, job, part): part for part in missing}
         try:
             for future in as_completed(futures):
-                yield futures[future], future.result()
+                bar.update(len(job.rows(futures[future])))
+                unreadable += future.result().unreadable
+                _check_unreadable(job, unreadable)
         finally:
             pool.shutdown(cancel_futures=True)
 
 
 @contextmanager
-def _one_opencv_thread() -> Iterator[None]:
-    """Parts are made side by side: more threads in each would be in their way."""
-    threads = cv2.getNumThreads()
+def _one_thread_each() -> Iterator[None]:
+    """Parts are made side by side: more threads in each are in the way, and change torch's last bits."""
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(1)
     cv2.setNumThreads(1)
     try:
         yield
     finally:
-        cv2.setNumThreads(threads)
+        torch.set_num_threads(before[0])
+        cv2.setNumThreads(before[1])
 
 
 def _check_unreadable(job: Job, unreadable: list[tuple[str, str]]) -> None:

@@ -5,7 +5,7 @@ A folder with `store.json` (written last: a store without it is not whole), `par
 """
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import msgspec
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from handdgcl.data.batch import RawBatch
-from handdgcl.errors import InputError
+from handdgcl.files import InputError
 from handdgcl.hands.topology import HANDS, VERTEX_COUNT
 
 MANIFEST = "store.json"
@@ -43,20 +43,15 @@ SCHEMA = pa.schema(
 )
 
 Indices = Sequence[int] | np.ndarray | Tensor
+_PREPARE = "prepare the data again (stage `data`)"
 
 
 class Manifest(msgspec.Struct):
-    """store.json.
+    """store.json."""
 
-    Attributes:
-        fingerprint: of all that the store depends on.
-        image_size: S.
-        rows: samples of each part.
-    """
-
-    fingerprint: str
-    image_size: int
-    rows: list[int]
+    fingerprint: str  # of all that the store depends on
+    image_size: int  # S
+    rows: list[int]  # samples of each part
 
 
 def part_name(part: int) -> str:
@@ -82,49 +77,35 @@ def read_manifest(folder: str | Path) -> Manifest:
 class Store:
     """Random access to the samples of one split. Pickling it sends the path; the copy maps it anew.
 
+    Args:
+        folder: what `prepare_split` wrote.
+        decoded: decode all images now and keep them in memory (3 S² bytes each).
+
     Attributes:
         size: side S of the crops in px.
+
+    Raises:
+        InputError: the store is missing or damaged.
     """
 
     def __init__(self, folder: str | Path, *, decoded: bool = False):
-        """Map a store.
-
-        Args:
-            folder: what `prepare_split` wrote.
-            decoded: decode all images now and keep them in memory (3 S² bytes each).
-
-        Raises:
-            InputError: the store is missing or damaged.
-        """
         self.folder = Path(folder)
         manifest = read_manifest(self.folder)
         self.size = manifest.image_size
         self._parts = [_open(self.folder / part_name(i), rows) for i, rows in enumerate(manifest.rows)]
         self._starts = np.concatenate([[0], np.cumsum(manifest.rows, dtype=np.int64)])
-        self._vertices = [
-            _values(part, "vertices").reshape(-1, len(HANDS), VERTEX_COUNT, 3) for part in self._parts
-        ]
-        self._intrinsics = torch.as_tensor(
-            np.concatenate([_values(part, "intrinsics").reshape(-1, 3, 3) for part in self._parts])
-        )
-        self._decoded = None
+        columns = lambda name, *shape: [_values(part, name).reshape(-1, *shape) for part in self._parts]
+        self._vertices = columns("vertices", len(HANDS), VERTEX_COUNT, 3)
+        self._intrinsics = np.concatenate(columns("intrinsics", 3, 3))
+        self.decoded, self._images = decoded, None
         if decoded:
-            self._decoded = self.images(np.arange(len(self))).permute(0, 2, 3, 1).numpy()
-
-    @property
-    def decoded(self) -> bool:
-        """Whether the images are in memory, decoded."""
-        return self._decoded is not None
+            self._images = self.images(range(len(self))).permute(0, 2, 3, 1).numpy()
 
     def __len__(self) -> int:
         return int(self._starts[-1])
 
     def __reduce__(self):
-        return _reopen, (self.folder, self.decoded)
-
-    def __getitems__(self, indices: Indices) -> RawBatch:
-        """What a DataLoader asks for."""
-        return self.batch(indices)
+        return partial(Store, decoded=self.decoded), (self.folder,)
 
     def batch(self, indices: Indices) -> RawBatch:
         """Samples by position in the store, `[B]`, in any order."""
@@ -132,8 +113,10 @@ class Store:
             image=self.images(indices),
             vertices=self.vertices(indices),
             intrinsics=self.intrinsics(indices),
-            index=torch.as_tensor(np.asarray(indices, dtype=np.int64)),
+            index=torch.as_tensor(self._positions(indices)),
         )
+
+    __getitems__ = batch  # what a DataLoader asks for
 
     def vertices(self, indices: Indices) -> Tensor:
         """`[B, H, V, 3]` float32 metres, camera frame."""
@@ -144,12 +127,12 @@ class Store:
 
     def intrinsics(self, indices: Indices) -> Tensor:
         """`[B, 3, 3]` float32, K of the crop, px."""
-        return self._intrinsics[torch.as_tensor(np.asarray(indices, dtype=np.int64))]
+        return torch.from_numpy(self._intrinsics[self._positions(indices)])
 
     def images(self, indices: Indices) -> Tensor:
         """`[B, 3, S, S]` uint8, RGB, channels last in memory."""
-        if self._decoded is not None:
-            return torch.from_numpy(self._decoded[np.asarray(indices, dtype=np.int64)]).permute(0, 3, 1, 2)
+        if self._images is not None:
+            return torch.from_numpy(self._images[self._positions(indices)]).permute(0, 3, 1, 2)
         out = np.empty((len(indices), self.size, self.size, 3), np.uint8)
         for k, (part, row) in enumerate(self._locate(indices)):
             jpeg = memoryview(self._parts[part]["jpeg"][row].as_buffer()).cast("B")
@@ -164,25 +147,22 @@ class Store:
     def table(self) -> pd.DataFrame:
         """image_id, file_name, capture, subject, seq_name, camera, frame and iou of each sample.
 
-        `iou` is `overlap.hand_overlap`: the hands' common area over that of the smaller one's mask.
+        `iou` is `crop.hand_overlap`: the hands' common area over that of the smaller one's mask.
         """
         parts = [part.select(TABLE_SCHEMA.names) for part in self._parts]
         return pa.Table.from_batches(parts, TABLE_SCHEMA).to_pandas()
 
-    def _locate(self, indices: Indices) -> list[tuple[int, int]]:
-        """(part, row) of each index."""
+    def _positions(self, indices: Indices) -> np.ndarray:
         indices = np.asarray(indices, dtype=np.int64)
         if ((indices < 0) | (indices >= len(self))).any():
             raise IndexError(f"{self.folder}: indices {indices} are not all within 0 … {len(self) - 1}")
-        parts = np.searchsorted(self._starts, indices, side="right") - 1
-        return list(zip(parts.tolist(), (indices - self._starts[parts]).tolist(), strict=True))
+        return indices
 
-
-_PREPARE = "prepare the data again (stage `data`)"
-
-
-def _reopen(folder: Path, decoded: bool) -> Store:
-    return Store(folder, decoded=decoded)
+    def _locate(self, indices: Indices) -> list[tuple[int, int]]:
+        """(part, row) of each index."""
+        positions = self._positions(indices)
+        parts = np.searchsorted(self._starts, positions, side="right") - 1
+        return list(zip(parts.tolist(), (positions - self._starts[parts]).tolist(), strict=True))
 
 
 def _open(path: Path, rows: int) -> pa.RecordBatch:

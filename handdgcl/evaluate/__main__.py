@@ -4,9 +4,9 @@ import json
 import shutil
 from pathlib import Path
 
-from handdgcl.atomic import replacing
 from handdgcl.evaluate.features import write_features
 from handdgcl.evaluate.run import MEAN_HAND, evaluate_checkpoint, evaluate_mean_hand
+from handdgcl.files import replacing
 from handdgcl.project import Project, enter_project
 from handdgcl.rows import ROWS
 from handdgcl.tracking import log_results, run_logger

@@ -7,13 +7,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from handdgcl.data.batch import RawBatch, finish
+from handdgcl.data.batch import RawBatch, with_joints
 from handdgcl.data.store import Store
-from handdgcl.evaluate.checkpoint import Trained, load_model
 from handdgcl.model.disturb import build_disturbance
 from handdgcl.model.graph import chebyshev_basis
 from handdgcl.model.network import HandDGCL, Output
 from handdgcl.rows import get_row
+from handdgcl.train.checkpoint import Trained, load_model
 
 _PREFIX = "contrastive.disturbance."  # of its weights in a checkpoint
 _BATCH = 125
@@ -60,7 +60,7 @@ class Features:
 def run_branches(checkpoint: Path, raw: RawBatch, *, seed: int) -> Branches:
     """Both branches of a trained row that has a disturbance, as in training."""
     trained = load_model(checkpoint)
-    output = trained.network(finish(raw, trained.hands).image)
+    output = trained.network(with_joints(raw, trained.hands).image)
     generator = torch.Generator().manual_seed(seed)
     return disturb(trained, load_disturbance(trained), output, generator)
 
@@ -98,7 +98,7 @@ def row_features(trained: Trained, store: Store, indices: Sequence[int]) -> Feat
     generator = torch.Generator().manual_seed(trained.info["seed"])
     parts = []
     for raw in _batches(store, indices, device):
-        batch = finish(raw, trained.hands)
+        batch = with_joints(raw, trained.hands)
         output = trained.network(batch.image)
         part = [output.graph, output.graph_k, batch.joints]
         if disturbance is not None:

@@ -28,16 +28,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from handdgcl.atomic import replacing
-from handdgcl.data.camera import bone_scale
 from handdgcl.data.store import Store
 from handdgcl.evaluate.branches import Features, graph_features, row_features
-from handdgcl.evaluate.checkpoint import Trained, load_model
 from handdgcl.evaluate.probe import probe_errors, unit_poses
+from handdgcl.files import replacing
+from handdgcl.hands.camera import bone_scale
 from handdgcl.model.contrast import embed, embed_pose, monitors, similarity
 from handdgcl.model.encoder import RANDOM
 from handdgcl.model.metrics import MM
 from handdgcl.rows import get_row
+from handdgcl.train.checkpoint import Trained, load_model
 from handdgcl.train.module import TrainingModule
 
 FITTED, LOOKED_AT = 1500, 500  # training images of the probe, validation images; fewer where there are not

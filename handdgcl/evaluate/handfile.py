@@ -10,52 +10,98 @@ An .npz with N pairs, the same pairs in the same order on both sides:
 | `left_px`, `right_px` | `[N, 778, 2]` | optional, prediction: vertices in the image, by its own camera |
 """
 
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from handdgcl.errors import InputError
-from handdgcl.evaluate.npz import DAMAGE, Rows, open_npz
-from handdgcl.hands.topology import HANDS, JOINT_COUNT, VERTEX_COUNT
+from handdgcl.files import InputError
+from handdgcl.hands import Hands
+from handdgcl.hands.camera import bone_scale
+from handdgcl.hands.topology import HANDS, JOINT_COUNT, JOINTS, ROOT_JOINT, VERTEX_COUNT, WRIST_JOINT
+from handdgcl.model.metrics import Points
 
 HAND_SIZE_M = (0.04, 0.5)  # extent of a plausible hand: tells metres from millimetres and unit bones
 _LARGEST_M = 10.0  # of a single one, however badly it is predicted: a hand in millimetres is larger
+_SHORTEST_M = 1e-6  # a metacarpal, below which there is none
+_JOINTS_OFF_M = 0.03  # given joints from the vertices' own: more is another unit, frame or order
+_SAME_M = 1e-5  # roots nearer than this are one point
 _KEYS = {
     "vertices": ("{}", (VERTEX_COUNT, 3)),
     "joints": ("joints_{}", (JOINT_COUNT, 3)),
     "pixels": ("{}_px", (VERTEX_COUNT, 2)),
 }
-_CHUNK = 1024  # samples looked at together
-
-Array = np.ndarray | Rows
+# What reading a damaged file, or one of another kind, raises.
+_DAMAGE = (OSError, ValueError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
 class HandFile:
-    """The checked contents of one file; arrays of (left, right), which may lie on disk: take slices.
+    """The checked contents of one file."""
 
-    Attributes:
-        name: the file, for messages.
-        vertices: `[N, 778, 3]` of each hand, metres.
-        nearest: `[N]` metres, the least z of both hands.
-        joints: `[N, 21, 3]` of each hand, or None.
-        pixels: `[N, 778, 2]` of each hand, or None.
-        intrinsics: `[N, 3, 3]`, or None.
-        ignored: arrays of the file that mean nothing here.
-    """
-
-    name: str
-    vertices: tuple[Array, ...]
-    nearest: np.ndarray
-    joints: tuple[Array, ...] | None = None
-    pixels: tuple[Array, ...] | None = None
-    intrinsics: np.ndarray | None = None
-    ignored: tuple[str, ...] = ()
+    name: str  # the file, for messages
+    vertices: np.ndarray  # [N,H,V,3] metres
+    joints: np.ndarray | None = None  # [N,H,J,3] metres
+    pixels: np.ndarray | None = None  # [N,H,V,2] px
+    intrinsics: np.ndarray | None = None  # [N,3,3] px
+    ignored: tuple[str, ...] = ()  # arrays of the file that mean nothing here
 
     def __len__(self) -> int:
-        return len(self.vertices[0])
+        return len(self.vertices)
+
+    def is_in_front(self, *, required: bool = False) -> bool:
+        """Whether all hands stand before the camera; if they are relative to a root, none may.
+
+        Raises:
+            InputError: some hands do and some do not, or `required` and one does not.
+        """
+        behind = self.vertices[..., 2].min((1, 2)) <= 0
+        if behind.any() and (required or not behind.all()):
+            raise InputError(
+                f"{self.name}: left, right: sample {behind.argmax()} is not in front of the camera, "
+                f"{behind.sum()} such samples; give z > 0, or leave `intrinsics` out"
+            )
+        return not behind.any()
+
+    def points(self, rows: slice, hands: Hands) -> Points:
+        """The metric's points of some pairs, double precision.
+
+        Raises:
+            InputError: given joints are not those of the vertices, or a metacarpal has no length.
+        """
+        points = Points.from_vertices(torch.from_numpy(self.vertices[rows].astype(np.float64)), hands)
+        if self.joints is not None:
+            given = torch.from_numpy(self.joints[rows].astype(np.float64))
+            for hand, off in zip(HANDS, (given - points.joints).norm(dim=-1).transpose(0, 1), strict=True):
+                if off.median() > _JOINTS_OFF_M:
+                    raise InputError(
+                        f"{self.name}: joints_{hand}: {off.median():.3g} m (median) from the joints of "
+                        f"{hand}'s vertices; give metres, the same frame and the order "
+                        f"{', '.join(JOINTS[:5])} …, or leave them out"
+                    )
+            points = Points(points.vertices, given)
+        short = bone_scale(points.joints)[..., 0, 0] <= _SHORTEST_M
+        if short.any():
+            sample, hand = short.nonzero()[0].tolist()
+            raise InputError(
+                f"{self.name}: {HANDS[hand]}: sample {rows.start + sample} has a middle metacarpal of "
+                "length 0"
+            )
+        return points
+
+    def camera(self, rows: slice) -> Tensor:
+        """K `[B, 1, 3, 3]` of some pairs."""
+        return torch.from_numpy(self.intrinsics[rows].astype(np.float64))[:, None]
+
+
+def have_own_roots(points: Points) -> bool:
+    """Whether both hands' roots coincide in every pair: then each hand is relative to its own."""
+    roots = points.joints[:, :, [ROOT_JOINT, WRIST_JOINT]]
+    return bool((roots[:, 0] - roots[:, 1]).norm(dim=-1).amax(0).min() <= _SAME_M)
 
 
 def read_hand_file(path: str | Path) -> HandFile:
@@ -66,98 +112,80 @@ def read_hand_file(path: str | Path) -> HandFile:
             not in metres; the message names file, array and sample.
     """
     path = Path(path)
+    known = {"intrinsics"} | {pattern.format(hand) for pattern, _ in _KEYS.values() for hand in HANDS}
     try:
-        arrays = open_npz(path)
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: np.asarray(file[name]) for name in file.files if name in known}
+            ignored = tuple(name for name in file.files if name not in known)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; give an .npz with left and right, [N, 778, 3]") from None
-    except DAMAGE as error:
+    except (*_DAMAGE, AttributeError, TypeError) as error:  # the last two: one array, an .npy
         raise InputError(
             f"{path}: not an .npz of plain arrays ({error}); write it with numpy.savez"
         ) from error
-    return check_arrays(arrays, name=str(path))
+    return check_arrays(arrays, name=str(path), ignored=ignored)
 
 
-def check_arrays(arrays: dict[str, Array], *, name: str) -> HandFile:
-    """The same from arrays.
+def check_arrays(arrays: dict[str, np.ndarray], *, name: str, ignored: tuple[str, ...] = ()) -> HandFile:
+    """The same from arrays; `name` stands for the file.
 
     Raises:
-        InputError: as `read_hand_file`; `name` stands for the file.
+        InputError: as `read_hand_file`.
     """
-    found, looks, count = {}, {}, None
+    found, count = {}, None
     for field, (pattern, tail) in _KEYS.items():
         keys = [pattern.format(hand) for hand in HANDS]
-        present = [key for key in keys if key in arrays]
-        if len(present) < len(keys) and (present or field == "vertices"):
-            missing = next(key for key in keys if key not in arrays)
-            raise InputError(f"{name}: array {missing!r} is missing; it has {', '.join(arrays) or 'none'}")
-        if present:
+        missing = [key for key in keys if key not in arrays]
+        if missing and (field == "vertices" or len(missing) < len(keys)):
+            has = ", ".join((*arrays, *ignored)) or "none"
+            raise InputError(f"{name}: array {missing[0]!r} is missing; it has {has}")
+        if not missing:
             for key in keys:
-                looks[key] = _check(arrays[key], (count, *tail), f"{name}: {key}")
+                _check(arrays[key], (count, *tail), f"{name}: {key}")
                 count = len(arrays[key])
-            found[field] = tuple(arrays[key] for key in keys)
-    intrinsics = _intrinsics(arrays.get("intrinsics"), count, name)
-    for key in HANDS:
-        extent = looks[key].extent
-        size, large = float(np.median(extent)), extent > _LARGEST_M
-        if not HAND_SIZE_M[0] <= size <= HAND_SIZE_M[1]:
-            raise InputError(f"{name}: {key}: its hands are {size:.3g} long (median); metres are wanted")
-        if large.any():
-            raise InputError(
-                f"{name}: {key}: sample {large.argmax()} is {extent[large.argmax()]:.3g} long, "
-                f"{large.sum()} such samples; metres are wanted"
-            )
-    read = {"intrinsics"} | {pattern.format(hand) for pattern, _ in _KEYS.values() for hand in HANDS}
-    return HandFile(
-        name=name,
-        **found,
-        nearest=np.minimum(*(looks[key].least for key in HANDS)),
-        intrinsics=intrinsics,
-        ignored=tuple(key for key in arrays if key not in read),
-    )
+            found[field] = np.stack([arrays[key] for key in keys], 1)
+    for hand, key in enumerate(HANDS):
+        _check_size(found["vertices"][:, hand], f"{name}: {key}")
+    if "intrinsics" in arrays:
+        found["intrinsics"] = _intrinsics(arrays["intrinsics"], count, f"{name}: intrinsics")
+    return HandFile(name, **found, ignored=ignored)
 
 
-class _Look(NamedTuple):
-    """Of each sample `[N]`: its greatest extent along an axis, and the least of its last coordinate."""
-
-    extent: np.ndarray
-    least: np.ndarray
-
-
-def _check(array: Array, shape: tuple, name: str) -> _Look:
+def _check(array: np.ndarray, shape: tuple, name: str) -> None:
     """Refuse another shape (None: any length but 0), a type that is no number, and NaN or infinity."""
-    expected = [length if length is not None else "N" for length in shape]
-    matches = len(array.shape) == len(shape) and all(
+    fits = array.ndim == len(shape) and all(
         length in (None, found) for length, found in zip(shape, array.shape, strict=True)
     )
-    if not matches or not array.size:
-        raise InputError(f"{name}: shape {list(array.shape)}; expected {expected}".replace("'", ""))
+    if not fits or not array.size:
+        expected = ", ".join("N" if length is None else str(length) for length in shape)
+        raise InputError(f"{name}: shape {list(array.shape)}; expected [{expected}]")
     if array.dtype.kind not in "fiu":
         raise InputError(f"{name}: holds {array.dtype}; numbers are wanted")
-    looks = []
-    for start in range(0, len(array), _CHUNK):
-        chunk = array[start : start + _CHUNK]
-        points = chunk.reshape(len(chunk), -1, shape[-1])
-        with np.errstate(invalid="ignore"):
-            looks.append((np.isfinite(points).all((1, 2)), np.ptp(points, 1).max(1), points[..., -1].min(1)))
-    finite, extent, least = (np.concatenate(part) for part in zip(*looks, strict=True))
-    if not finite.all():
+    bad = ~np.isfinite(array).reshape(len(array), -1).all(1)
+    if bad.any():
+        raise InputError(f"{name}: sample {bad.argmax()} is NaN or infinite; {bad.sum()} such samples")
+
+
+def _check_size(vertices: np.ndarray, name: str) -> None:
+    """Refuse hands `[N, V, 3]` that are not in metres, all or some."""
+    extent = np.ptp(vertices, axis=1).max(1)
+    size, large = float(np.median(extent)), extent > _LARGEST_M
+    if not HAND_SIZE_M[0] <= size <= HAND_SIZE_M[1]:
+        raise InputError(f"{name}: its hands are {size:.3g} long (median); metres are wanted")
+    if large.any():
         raise InputError(
-            f"{name}: sample {finite.argmin()} is NaN or infinite; {(~finite).sum()} such samples"
+            f"{name}: sample {large.argmax()} is {extent[large.argmax()]:.3g} long, "
+            f"{large.sum()} such samples; metres are wanted"
         )
-    return _Look(extent, least)
 
 
-def _intrinsics(array: Array | None, count: int, name: str) -> np.ndarray | None:
-    """K of every sample."""
-    if array is None:
-        return None
-    shape = (3, 3) if array.ndim == 2 else (count, 3, 3)
-    _check(array, shape, f"{name}: intrinsics")
-    array = array[:]
+def _intrinsics(array: np.ndarray, count: int, name: str) -> np.ndarray:
+    """K of every sample, `[N, 3, 3]`, from one or N."""
+    _check(array, (3, 3) if array.ndim == 2 else (count, 3, 3), name)
     bad = (array[..., 2, :] != (0, 0, 1)).any(-1) | (array[..., [0, 1], [0, 1]] == 0).any(-1)
     if bad.any():
         raise InputError(
-            f"{name}: intrinsics: sample {bad.argmax()} is no camera matrix; [[fx, s, cx], [0, fy, cy], "
-            "[0, 0, 1]] in px is wanted"
+            f"{name}: sample {bad.argmax()} is no camera matrix; [[fx, s, cx], [0, fy, cy], [0, 0, 1]] in px "
+            "is wanted"
         )
     return np.broadcast_to(array, (count, 3, 3))

@@ -1,4 +1,4 @@
-"""How two hands touch: penetration, and which of the true contacts a prediction keeps.
+"""How two hands touch, and how well they cover the true ones in the image.
 
 Nothing is scaled or aligned: the hands stand to each other as predicted. Wrists are closed.
 
@@ -9,12 +9,15 @@ Nothing is scaled or aligned: the hands stand to each other as predicted. Wrists
 | `contacts_kept_share` | share of the true contacts that are contacts in the prediction |
 | `contact_deviation_mm` | how far the two points of a true contact are apart, mean over the contacts |
 | `true_...` | the ground truth's own values; `true_contacts` counts them |
+| `mask_iou`, `mask_pair_iou` | intersection over union of each hand's masks, and of both hands' together |
 
 A contact is a vertex of either hand that is inside the other or at most 3 mm from its surface; its other
 point is the closest one on that surface (contact deviation as in ARCTIC, Fan et al. 2023, which takes the
-closest vertex). Depth and distance are libigl's, the volume is that of Manifold's boolean intersection,
-which counts a part of a hand that overlaps itself as often as it does. What cannot be measured is NaN,
-never 0; where the truth has no contact, nothing can be kept: NaN as well (see `failures`).
+closest vertex). A part of a hand that overlaps itself counts in the volume as often as it does. What cannot
+be measured is NaN, never 0; so is what is kept where the truth has no contact (see `failures`).
+
+A mask is a hand's whole silhouette, whichever hand is in front, on a grid over a square around the true
+pair, twice its size.
 """
 
 from dataclasses import dataclass
@@ -25,11 +28,13 @@ import torch
 from joblib import Parallel, cpu_count, delayed
 from torch import Tensor
 
-from handdgcl.evaluate.closeness import CONTACT_MM, closeness
-from handdgcl.hands.solid import seal
+from handdgcl.hands.camera import square_crop
+from handdgcl.hands.contact import CONTACT_MM, closeness, seal
+from handdgcl.hands.raster import silhouettes
 from handdgcl.hands.topology import HANDS
 from handdgcl.model.metrics import MM
 
+GRID, FILL = 128, 0.5  # cells per side of a mask; the true pair takes half of them
 _CHUNK = 32  # pairs that one process takes at a time; fewer are not worth another process
 _PROCESSES = 8  # at most: each takes seconds to start
 
@@ -47,17 +52,11 @@ ERRORS = (
 
 @dataclass(frozen=True)
 class Contacts:
-    """Contacts of one hand's vertices with the other hand.
+    """Contacts of one hand's vertices with the other hand."""
 
-    Attributes:
-        vertex: `[C]` of this hand.
-        corners: `[C, 3]` vertices of the other hand, sealed: the face that is touched.
-        weights: `[C, 3]` barycentric, where on it.
-    """
-
-    vertex: np.ndarray
-    corners: np.ndarray
-    weights: np.ndarray
+    vertex: np.ndarray  # [C] of this hand
+    corners: np.ndarray  # [C,3] vertices of the other hand, sealed: the face that is touched
+    weights: np.ndarray  # [C,3] barycentric, where on it
 
 
 @dataclass(frozen=True)
@@ -71,13 +70,8 @@ class TruePair:
 
 
 def true_interaction(vertices: np.ndarray | Tensor, faces: list[np.ndarray]) -> list[TruePair]:
-    """What predictions are compared with; measured once for any number of them.
-
-    Args:
-        vertices: `[B, H, V, 3]` metres.
-        faces: `solid.sealed_faces` of the hand models.
-    """
-    parts = _spread(_true_pairs, faces, np.asarray(vertices))
+    """What predictions are compared with, from `[B, H, V, 3]` metres and the hands' `sealed_faces`."""
+    parts = _in_chunks(_true_pairs, faces, np.asarray(vertices))
     return [pair for part in parts for pair in part]
 
 
@@ -89,22 +83,22 @@ def interaction_errors(
     Args:
         vertices: `[B, H, V, 3]` metres, any origin, finite.
         truth: of the same B pairs.
-        faces: `solid.sealed_faces` of the hand models.
+        faces: `sealed_faces` of the hand models.
 
     Returns:
-        name -> `[B]`, double precision; NaN where it could not be measured.
+        name of `ERRORS` -> `[B]`, double precision.
     """
     if len(vertices) != len(truth):
         raise ValueError(f"{len(vertices)} predicted pairs, {len(truth)} true ones")
-    lines = [line for part in _spread(_errors, faces, np.asarray(vertices), truth) for line in part]
+    lines = [line for part in _in_chunks(_errors, faces, np.asarray(vertices), truth) for line in part]
     return {name: torch.tensor([line[name] for line in lines]).double() for name in ERRORS}
 
 
 def failures(errors: dict[str, Tensor]) -> dict[str, int]:
-    """How often each value of `interaction_errors` could not be measured.
+    """How often each of `errors` is NaN; pairs without a true contact are no failures.
 
     A hand that is no solid (it encloses no positive volume: inside out, or of the other side) has none of
-    them; the volume can fail by itself. Pairs without a true contact are no failures.
+    `interaction_errors`; the volume can fail by itself.
     """
     wanted = {name: ~errors["true_contacts"].eq(0) for name in errors if "contact" in name}
     return {
@@ -113,7 +107,7 @@ def failures(errors: dict[str, Tensor]) -> dict[str, int]:
     }
 
 
-def _spread(function, faces: list[np.ndarray], *arguments) -> list:
+def _in_chunks(function, faces: list[np.ndarray], *arguments) -> list:
     """`function(faces, *arguments)` chunk by chunk, on several cores where there are several chunks.
 
     The processes are kept for the next call; fresh ones, as igl and Manifold do not survive a fork.
@@ -182,8 +176,64 @@ def _true_pair(sealed: np.ndarray, faces: list[np.ndarray], solid: bool) -> True
 
 def _deviation(sealed: np.ndarray, contacts: list[Contacts]) -> float:
     """Mean distance in mm of the two points of each contact."""
-    apart = [
+    shift = [
         sealed[h][c.vertex] - (c.weights[..., None] * sealed[1 - h][c.corners]).sum(1)
         for h, c in enumerate(contacts)
     ]
-    return float(np.linalg.norm(np.concatenate(apart), axis=1).mean())
+    return float(np.linalg.norm(np.concatenate(shift), axis=1).mean())
+
+
+@dataclass(frozen=True)
+class TrueMasks:
+    """True silhouettes of some pairs."""
+
+    windows: np.ndarray  # [B,2,3] px of the image to cells of the grid
+    packed: np.ndarray  # [B,H,GRID*GRID/8] uint8, eight cells in a byte
+
+    def __getitem__(self, rows: slice | np.ndarray) -> "TrueMasks":
+        return TrueMasks(self.windows[rows], self.packed[rows])
+
+
+def true_masks(points_2d: np.ndarray | Tensor, faces: Tensor) -> TrueMasks:
+    """What predictions are compared with, from `[B, H, V, 2]` px of the image and faces `[H, F, 3]`."""
+    points = np.asarray(points_2d, np.float64)
+    corners = np.stack([points.min((1, 2)), points.max((1, 2))], 1)  # [B,2,2]
+    windows = square_crop(corners, fill=FILL, size=GRID)
+    return TrueMasks(windows, np.packbits(_masks(points, windows, faces), axis=-1))
+
+
+def mask_errors(points_2d: np.ndarray | Tensor, truth: TrueMasks, faces: Tensor) -> dict[str, Tensor]:
+    """Overlap of predicted with true masks.
+
+    Args:
+        points_2d: `[B, H, V, 2]` px of the image, finite; parts outside the truth's square are not seen.
+        truth: of the same pairs.
+        faces: `[H, F, 3]`.
+
+    Returns:
+        mask_iou `[B, H]` and mask_pair_iou `[B]`, in [0, 1].
+    """
+    masks = _masks(np.asarray(points_2d, np.float64), truth.windows, faces)
+    true = np.unpackbits(truth.packed, axis=-1).astype(bool)
+    return {
+        "mask_iou": torch.as_tensor(_iou(masks, true)),
+        "mask_pair_iou": torch.as_tensor(_iou(masks.any(1), true.any(1))),
+    }
+
+
+def _masks(points: np.ndarray, windows: np.ndarray, faces: Tensor) -> np.ndarray:
+    """Silhouettes `[B, H, GRID * GRID]` bool."""
+    cells = points * windows[:, None, :1, [0]] + windows[:, None, None, :, 2]  # scale and shift
+    cells = torch.as_tensor(cells.clip(-8 * GRID, 8 * GRID)).float()  # far outside, pixels would not fit
+    masks = np.empty((*cells.shape[:2], GRID * GRID), bool)
+    for start in range(0, len(cells), _CHUNK):
+        chunk = cells[start : start + _CHUNK]
+        for hand, corners in enumerate(faces):
+            covered = silhouettes(chunk[:, hand], corners, height=GRID, width=GRID)
+            masks[start : start + len(chunk), hand] = covered.flatten(1).numpy()
+    return masks
+
+
+def _iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Intersection over union on the last axis; `b` is never empty."""
+    return np.count_nonzero(a & b, axis=-1) / np.count_nonzero(a | b, axis=-1)

@@ -4,8 +4,8 @@ import numpy as np
 from scipy.linalg import solve
 from torch import Tensor
 
-from handdgcl.data.camera import bone_scale
 from handdgcl.evaluate.branches import Features
+from handdgcl.hands.camera import bone_scale
 from handdgcl.hands.topology import ROOT_JOINT
 from handdgcl.model.metrics import MM
 

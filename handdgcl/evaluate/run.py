@@ -11,24 +11,23 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from handdgcl import provenance
-from handdgcl.atomic import replacing, write_json
+from handdgcl import tracking
 from handdgcl.config import Config, to_dict
-from handdgcl.data.batch import HandBatch, finish
-from handdgcl.data.camera import bone_scale, project
-from handdgcl.data.loader import eval_batches, loader_workers, open_store
+from handdgcl.data.batch import HandBatch, with_joints
+from handdgcl.data.loader import eval_batches, open_store
 from handdgcl.data.store import Store, read_manifest
-from handdgcl.errors import InputError
-from handdgcl.evaluate.checkpoint import load_model
 from handdgcl.evaluate.interaction import ERRORS, TruePair, failures, interaction_errors, true_interaction
 from handdgcl.evaluate.masks import TrueMasks, mask_errors, true_masks
 from handdgcl.evaluate.view import view_angle
+from handdgcl.files import InputError, replacing, write_json
 from handdgcl.hands import Hands, load_hands
-from handdgcl.hands.solid import sealed_faces
+from handdgcl.hands.camera import bone_scale, project
+from handdgcl.hands.contact import sealed_faces
 from handdgcl.hands.topology import LEFT, RIGHT, ROOT_JOINT
 from handdgcl.model.metrics import Points, concatenate, error_table, joint_means, means, position_errors
 from handdgcl.model.network import Output
 from handdgcl.rows import get_row, parameters
+from handdgcl.train.checkpoint import load_model
 
 MEAN_HAND = "mean"
 BATCH = 128
@@ -105,10 +104,8 @@ def _measure(
     test, device = open_store(store / "test"), hands.template.device
     truth = true_split(store / "test", read_manifest(store / "test").fingerprint, config.data.hands)
     errors, start = [], time.monotonic()
-    for raw in tqdm(
-        eval_batches(test, batch_size=BATCH, workers=loader_workers(test, config.data.workers)), desc="test"
-    ):
-        batch = finish(type(raw)(**{k: v.to(device) for k, v in vars(raw).items()}), hands)
+    for raw in tqdm(eval_batches(test, batch_size=BATCH, workers=config.data.workers), desc="test"):
+        batch = with_joints(type(raw)(**{k: v.to(device) for k, v in vars(raw).items()}), hands)
         output = predict(batch)
         found = sample_errors(output, batch, hands) | contact_errors(output, batch, truth, hands)
         errors.append(found | {"view_angle_deg": view_angle(batch.joints)})
@@ -123,9 +120,9 @@ def _measure(
         "metrics": metrics,
         "not_measured": failures({name: errors[name] for name in ERRORS}),
         "test_seconds": time.monotonic() - start,
-        "commit": provenance.commit(),
-        "machine": provenance.machine(),
-        "versions": provenance.versions(),
+        "commit": tracking.commit(),
+        "machine": tracking.machine(),
+        "versions": tracking.versions(),
         "parameters": to_dict(config),
     }
     write_json(out / "metrics.json", record)

@@ -1,23 +1,29 @@
 """Any method's hands measured by the code that measures ours."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
+from tabulate import tabulate
 from torch import Tensor
 from tqdm import tqdm
 
-from handdgcl.data.camera import project, square_crop
-from handdgcl.data.overlap import IOU_BINS, IOU_TITLES, hand_overlap
-from handdgcl.errors import InputError
-from handdgcl.evaluate.handfile import HandFile
-from handdgcl.evaluate.interaction import ERRORS, failures, interaction_errors, true_interaction
-from handdgcl.evaluate.masks import mask_errors, true_masks
-from handdgcl.evaluate.placed import apart, in_front, intrinsics_of, pixels_of, points_of, with_joints_2d
-from handdgcl.evaluate.protocol import PROTOCOL
+from handdgcl.data.crop import IOU_BINS, IOU_TITLES, hand_overlap
+from handdgcl.evaluate.handfile import HandFile, have_own_roots
+from handdgcl.evaluate.interaction import (
+    ERRORS,
+    failures,
+    interaction_errors,
+    mask_errors,
+    true_interaction,
+    true_masks,
+)
+from handdgcl.files import InputError
 from handdgcl.hands import Hands
-from handdgcl.hands.solid import sealed_faces
+from handdgcl.hands.camera import project, square_crop
+from handdgcl.hands.contact import sealed_faces
 from handdgcl.hands.topology import FINGERS, HANDS
 from handdgcl.model.metrics import Points, error_table, joint_means, means, position_errors
 
@@ -28,17 +34,58 @@ _ROUNDING = 1e-6  # mm: a root's own error is 0 only up to rounding
 _CROP_PX, _FILL = 256, 0.8  # the benchmark's crop, in which overlap is measured
 
 
+class Protocol(NamedTuple):
+    """How an error is measured."""
+
+    title: str
+    root: str
+    scale: str
+    unit: str
+
+
+_MCP, _WRIST, _BONE, _FIT, _NONE = "middle MCP", "wrist", "metacarpal", "fitted", "none"
+
+PROTOCOL = {
+    "mpjpe_mm": Protocol("MPJPE (Tables 1-2)", _MCP, _BONE, "mm"),
+    "mpvpe_mm": Protocol("MPVPE (Tables 1-2)", _MCP, _BONE, "mm"),
+    "mpjpe_unscaled_mm": Protocol("MPJPE", _MCP, _NONE, "mm"),
+    "mpvpe_unscaled_mm": Protocol("MPVPE", _MCP, _NONE, "mm"),
+    "mpjpe_wrist_mm": Protocol("MPJPE", _WRIST, _NONE, "mm"),
+    "mpvpe_wrist_mm": Protocol("MPVPE", _WRIST, _NONE, "mm"),
+    "pa_mpjpe_mm": Protocol("PA-MPJPE", _FIT, _FIT, "mm"),
+    "pa_mpvpe_mm": Protocol("PA-MPVPE", _FIT, _FIT, "mm"),
+    "pa_pair_mpvpe_mm": Protocol("PA-MPVPE, both hands as one", _FIT, _FIT, "mm"),
+    "mrrpe_mm": Protocol("MRRPE", _MCP, _NONE, "mm"),
+    "mrrpe_wrist_mm": Protocol("MRRPE", _WRIST, _NONE, "mm"),
+    "pck_0_50mm_auc": Protocol("AUC of joint PCK, 0-50 mm", _MCP, _BONE, "share"),
+    "pixel_px": Protocol("Joint pixel error", _NONE, _NONE, "px"),
+    "mask_iou": Protocol("Mask IoU", _NONE, _NONE, "share"),
+    "mask_pair_iou": Protocol("Mask IoU, both hands as one", _NONE, _NONE, "share"),
+    "penetration_depth_mm": Protocol("Penetration, depth", _NONE, _NONE, "mm"),
+    "true_penetration_depth_mm": Protocol("  of the truth", _NONE, _NONE, "mm"),
+    "penetration_volume_cm3": Protocol("Penetration, volume", _NONE, _NONE, "cm3"),
+    "true_penetration_volume_cm3": Protocol("  of the truth", _NONE, _NONE, "cm3"),
+    "contacts_kept_share": Protocol("True contacts kept, 3 mm", _NONE, _NONE, "share"),
+    "contact_deviation_mm": Protocol("Contact deviation", _NONE, _NONE, "mm"),
+    "true_contact_deviation_mm": Protocol("  of the truth", _NONE, _NONE, "mm"),
+}
+
+
 @dataclass(frozen=True)
 class Score:
-    """Errors of a prediction.
+    """Errors of a prediction."""
 
-    Attributes:
-        samples: one line per pair and hand: index, iou where there is a camera, hand, every error.
-        summary: what `handdgcl score` writes as JSON.
-    """
+    samples: pd.DataFrame  # a line for each pair and hand: index, iou where there is a camera, hand, errors
+    summary: dict  # what `handdgcl score` writes as JSON
 
-    samples: pd.DataFrame
-    summary: dict
+
+class Pairs(NamedTuple):
+    """What is compared, and with which camera."""
+
+    prediction: HandFile
+    truth: HandFile
+    hands: Hands
+    camera: bool  # the prediction can be seen in the image
 
 
 def score(prediction: HandFile, truth: HandFile, hands: Hands, *, interaction: bool = True) -> Score:
@@ -55,37 +102,28 @@ def score(prediction: HandFile, truth: HandFile, hands: Hands, *, interaction: b
     """
     if len(prediction) != len(truth):
         raise InputError(f"{prediction.name}: {len(prediction)} pairs; {truth.name} has {len(truth)}")
-    if truth.intrinsics is not None and not in_front(truth, required=True):
-        raise InputError(f"{truth.name}: behind the camera of its intrinsics; leave these out")
-    camera = truth.intrinsics is not None and (prediction.pixels is not None or in_front(prediction))
-    chunks = [slice(start, start + _CHUNK) for start in range(0, len(truth), _CHUNK)]
-    errors, faces, placed = {}, sealed_faces(hands), {prediction.name: False, truth.name: False}
-    overlap = None if truth.intrinsics is None else np.empty(len(truth), np.float32)
-    for rows in tqdm(chunks, desc="score", leave=False, disable=None):
-        points, true = (points_of(file, rows, hands) for file in (prediction, truth))
-        for file, own in ((prediction, points), (truth, true)):
-            placed[file.name] |= apart(own)
-        true_2d = None
-        if truth.intrinsics is not None:
-            true_2d = project(true.vertices, intrinsics_of(truth, rows))
-            overlap[rows] = _overlap(true_2d, hands)
-        points_2d = pixels_of(prediction, truth, points, rows) if camera else None
-        if camera:
-            points = with_joints_2d(points, prediction, truth, points_2d, rows, hands)
-            true = Points(true.vertices, true.joints, project(true.joints, intrinsics_of(truth, rows)))
-        found = position_errors(points, true)
-        found["pck_0_50mm_auc"] = pck_auc(found["per_joint_mm"])
-        if interaction:
-            found |= interaction_errors(points.vertices, true_interaction(true.vertices, faces), faces)
-            if camera:
-                found |= mask_errors(points_2d, true_masks(true_2d, hands.faces), hands.faces)
-        _keep(found, errors, rows, len(truth))
-    together = [name for name, known in placed.items() if not known]
+    seen = truth.intrinsics is not None and truth.is_in_front(required=True)
+    camera = seen and (prediction.pixels is not None or prediction.is_in_front())
+    pairs = Pairs(prediction, truth, hands, camera)
+    errors, own_roots = {}, {prediction.name: True, truth.name: True}
+    overlap = np.empty(len(truth), np.float32)
+    for start in tqdm(range(0, len(truth), _CHUNK), desc="score", leave=False, disable=None):
+        rows = slice(start, start + _CHUNK)
+        points, true = (file.points(rows, hands) for file in (prediction, truth))
+        for file, its in ((prediction, points), (truth, true)):
+            own_roots[file.name] &= have_own_roots(its)
+        if seen:
+            overlap[rows] = _overlap(project(true.vertices, truth.camera(rows)), hands)
+        for name, value in _errors(pairs, points, true, rows, interaction=interaction).items():
+            if name not in errors:  # one tensor for all: many small ones would fragment the memory
+                errors[name] = value.new_empty(len(truth), *value.shape[1:])
+            errors[name][rows] = value
+    together = [name for name, own in own_roots.items() if own]
     if together:  # then nothing is known of where one hand is to the other
         errors = {name: value for name, value in errors.items() if name not in PAIR_ERRORS}
-    about = {} if overlap is None else {"iou": overlap}
-    table = error_table(errors, pd.DataFrame(about, index=range(len(truth))))
-    return Score(table, _summary(table, errors, prediction, truth, camera=camera, together=together))
+    about = pd.DataFrame({"iou": overlap} if seen else {}, index=range(len(truth)))
+    table = error_table(errors, about)
+    return Score(table, _summary(table, errors, pairs) | {"notes": _notes(pairs, together)})
 
 
 def pck_curve(per_joint_mm: Tensor) -> np.ndarray:
@@ -97,59 +135,64 @@ def pck_curve(per_joint_mm: Tensor) -> np.ndarray:
 def pck_auc(per_joint_mm: Tensor) -> Tensor:
     """Area under the PCK curve of each hand's joints `[..., J]` from 0 to `PCK_MM` mm, over its width.
 
-    Exact, not a sum over thresholds: an error e is within the threshold on the share 1 - e / PCK_MM.
+    In closed form, not a sum over thresholds: an error e is within the threshold on the share 1 - e / PCK_MM.
     """
     return (1 - per_joint_mm / PCK_MM).clamp(min=0).mean(-1)
 
 
-def _keep(found: dict[str, Tensor], errors: dict[str, Tensor], rows: slice, count: int) -> None:
-    """Write a chunk's errors into those of all `count` pairs.
-
-    A list of the chunks' own small tensors would hold on to the freed memory between them, many gigabytes.
-    """
-    for name, value in found.items():
-        if name not in errors:
-            errors[name] = value.new_empty(count, *value.shape[1:])
-        errors[name][rows] = value
+def _errors(
+    pairs: Pairs, points: Points, true: Points, rows: slice, *, interaction: bool
+) -> dict[str, Tensor]:
+    """All errors of some pairs."""
+    prediction, truth, hands, camera = pairs
+    if camera:
+        K = truth.camera(rows)
+        if prediction.pixels is None:
+            points_2d, joints_2d = project(points.vertices, K), project(points.joints, K)
+        else:  # the joints of the pixels are those in the image where the camera is a weak perspective
+            points_2d = torch.from_numpy(prediction.pixels[rows].astype(np.float64))
+            joints_2d = hands.joints(points_2d)
+        points = Points(points.vertices, points.joints, joints_2d)
+        true = Points(true.vertices, true.joints, project(true.joints, K))
+    errors = position_errors(points, true)
+    errors["pck_0_50mm_auc"] = pck_auc(errors["per_joint_mm"])
+    if interaction:
+        faces = sealed_faces(hands)
+        errors |= interaction_errors(points.vertices, true_interaction(true.vertices, faces), faces)
+        if camera:
+            errors |= mask_errors(points_2d, true_masks(project(true.vertices, K), hands.faces), hands.faces)
+    return errors
 
 
 def _overlap(points_2d: Tensor, hands: Hands) -> np.ndarray:
     """Overlap of the true hands in the benchmark's crop, `[B]`, as prepared data has it."""
     corners = torch.stack([points_2d.amin((1, 2)), points_2d.amax((1, 2))], 1).numpy()
     crops = square_crop(corners, fill=_FILL, size=_CROP_PX)[:, None, None]  # [B,1,1,2,3]
-    return hand_overlap(
-        points_2d.numpy() * crops[..., 0, [0]] + crops[..., 2], hands.faces.numpy(), size=_CROP_PX
-    )
+    points = points_2d.numpy() * crops[..., 0, [0]] + crops[..., 2]
+    return hand_overlap(points, hands.faces.numpy(), size=_CROP_PX)
 
 
-def _summary(
-    table: pd.DataFrame,
-    errors: dict[str, Tensor],
-    prediction: HandFile,
-    truth: HandFile,
-    *,
-    camera: bool,
-    together: list[str],
-) -> dict:
+def _summary(table: pd.DataFrame, errors: dict[str, Tensor], pairs: Pairs) -> dict:
     """All that is said of the samples."""
     joints = joint_means(errors)
     fingers = {
         hand: {f: float(np.mean([v for joint, v in line.items() if joint.startswith(f)])) for f in FINGERS}
         for hand, line in joints.items()
     }
-    given = {True: "given", False: "regressed from the vertices"}
+    source = {
+        side: "regressed from the vertices" if getattr(pairs, side).joints is None else "given"
+        for side in ("prediction", "truth")
+    }
+    of_hand = [name for name, value in errors.items() if value.dim() > 1]  # not of the pair
+    by_hand = {hand: means(table[table["hand"] == hand]) for hand in HANDS}
     return {
-        "pairs": len(truth),
-        "prediction": prediction.name,
-        "truth": truth.name,
-        "joints": {
-            "prediction": given[prediction.joints is not None],
-            "truth": given[truth.joints is not None],
-        },
-        "notes": _notes(prediction, truth, camera=camera, together=together),
+        "pairs": len(pairs.truth),
+        "prediction": pairs.prediction.name,
+        "truth": pairs.truth.name,
+        "joints": source,
         "protocol": {name: line._asdict() for name, line in PROTOCOL.items() if name in table},
         "metrics": means(table),
-        "by_hand": {hand: _of_hand(table[table["hand"] == hand], errors) for hand in HANDS},
+        "by_hand": {hand: {n: v for n, v in line.items() if n in of_hand} for hand, line in by_hand.items()},
         "by_overlap": _by_overlap(table) if "iou" in table else {},
         "not_measured": failures(errors) if "true_contacts" in errors else {},
         "pairs_with_true_contact": int((errors.get("true_contacts", torch.zeros(0)) > 0).sum()),
@@ -159,34 +202,48 @@ def _summary(
     }
 
 
-def _notes(prediction: HandFile, truth: HandFile, *, camera: bool, together: list[str]) -> list[str]:
-    """What was not measured, or not read, and why."""
-    notes = [f"{f.name}: ignored {', '.join(f.ignored)}" for f in (prediction, truth) if f.ignored]
-    if truth.intrinsics is None:
+def _by_overlap(table: pd.DataFrame) -> dict:
+    """The means again, by overlap of the two hands in the image; the last bin holds its upper end."""
+    place = np.digitize(table["iou"], IOU_BINS[1:-1])
+    groups = {title: table[place == k] for k, title in enumerate(IOU_TITLES)}
+    return {
+        title: {"pairs": len(lines) // len(HANDS), "metrics": means(lines)} for title, lines in groups.items()
+    }
+
+
+def _notes(pairs: Pairs, together: list[str]) -> list[str]:
+    """What was not measured or read, and why; `together`: files whose hands have their root in common."""
+    files = pairs.prediction, pairs.truth
+    notes = [f"{file.name}: ignored {', '.join(file.ignored)}" for file in files if file.ignored]
+    if pairs.truth.intrinsics is None:
         notes.append("the truth has no intrinsics: no pixel error, no masks, no bins by overlap")
-    elif not camera:
+    elif not pairs.camera:
         notes.append(
-            f"{prediction.name} is not in front of the camera and has no left_px, right_px: no pixel error, "
-            "no masks"
+            f"{pairs.prediction.name} is not in front of the camera and has no left_px, right_px: no pixel "
+            "error, no masks"
         )
-    notes += [
+    return notes + [
         f"{name}: both hands have their root at one place in every pair, so nothing is known of where one is "
         "to the other: no MRRPE, no error of both as one, no penetration, no contacts"
         for name in together
     ]
-    return notes
 
 
-def _of_hand(lines: pd.DataFrame, errors: dict[str, Tensor]) -> dict[str, float]:
-    """The means of one hand, without those that are of the pair."""
-    return {name: value for name, value in means(lines).items() if errors[name].dim() > 1}
-
-
-def _by_overlap(table: pd.DataFrame) -> dict:
-    """The means again, by overlap of the two hands in the image; the last bin holds its upper end."""
-    place = np.digitize(table["iou"], IOU_BINS[1:-1])
-    groups = [table[place == k] for k in range(len(IOU_TITLES))]
-    return {
-        title: {"pairs": len(group) // len(HANDS), "metrics": means(group)}
-        for title, group in zip(IOU_TITLES, groups, strict=True)
-    }
+def score_table(summary: dict) -> str:
+    """The summary of a score as text: errors, fingers below, then what could not be measured."""
+    bins, fingers, failed = (summary[name] for name in ("by_overlap", "per_finger_mm", "not_measured"))
+    groups = [summary["metrics"], *summary["by_hand"].values(), *(b["metrics"] for b in bins.values())]
+    names = [name for name in PROTOCOL if name in summary["metrics"]]
+    lines = [[*PROTOCOL[name], *(group.get(name) for group in groups)] for name in names]
+    counts = ["", "", *(str(b["pairs"]) for b in bins.values())]
+    lines.append(["pairs", "", "", "", str(summary["pairs"]), *counts])
+    heads = ["error", "root", "scale", "unit", "both", *HANDS, *(f"overlap {title}" for title in bins)]
+    below = [[hand, *(fingers[hand][finger] for finger in FINGERS)] for hand in HANDS]
+    layout = {"tablefmt": "plain", "floatfmt": ".3f", "missingval": "-", "preserve_whitespace": True}
+    texts = [
+        tabulate(lines, heads, **layout, colalign=("left", *["right"] * (len(heads) - 1))),
+        "",
+        tabulate(below, ["MPJPE by finger, mm", *FINGERS], **layout),
+    ]
+    texts += [f"not measured: {name} of {count} pairs" for name, count in failed.items() if count]
+    return "\n".join(texts + summary["notes"])

@@ -12,7 +12,7 @@ from smplx.lbs import batch_rodrigues
 from smplx.utils import Struct
 from torch import Tensor, nn
 
-from handdgcl.hands.files import read_model
+from handdgcl.hands.mano_files import read_model
 from handdgcl.hands.topology import HANDS, LEFT, RIGHT, joint_regressor_21
 
 OPEN_HAND = "open"
@@ -53,13 +53,8 @@ class Hands(nn.Module):
         for hand, layer in enumerate(self.layers):
             fingers = pose[:, hand, 3:] + self.hands_mean[hand]
             rotations = batch_rodrigues(torch.cat([pose[:, hand, :3], fingers], 1).reshape(-1, 3))
-            rotations = rotations.view(-1, 16, 3, 3)  # [B,16,3,3]
-            out = layer(
-                betas=shape[:, hand],
-                global_orient=rotations[:, :1],
-                hand_pose=rotations[:, 1:],
-                transl=translation[:, hand],
-            )
+            wrist, joints = rotations.view(-1, 16, 3, 3).split([1, 15], dim=1)
+            out = layer(shape[:, hand], wrist, joints, transl=translation[:, hand])
             vertices.append(out.vertices)
         return torch.stack(vertices, 1)  # [B,H,V,3]
 
@@ -70,10 +65,10 @@ class Hands(nn.Module):
 
 def _layer(model: dict, hand: int) -> MANOLayer:
     """One smplx layer, without the mean pose (`Hands.forward` adds it) and without smplx's prints."""
+    data, right = Struct(**model), hand == RIGHT
     with redirect_stdout(io.StringIO()):
-        return MANOLayer(
-            "", data_struct=Struct(**model), is_rhand=hand == RIGHT, use_pca=False, flat_hand_mean=True
-        ).requires_grad_(False)
+        layer = MANOLayer("", data_struct=data, is_rhand=right, use_pca=False, flat_hand_mean=True)
+    return layer.requires_grad_(False)
 
 
 def fix_left_shape(left: dict, right: dict) -> dict:

@@ -17,17 +17,11 @@ _NEAR = 1e-6  # faces with a vertex at or behind the camera are not drawn
 
 @dataclass
 class Fragments:
-    """What each pixel sees.
+    """What each pixel sees."""
 
-    Attributes:
-        face: `[B, height, width]` int64, index of the nearest face, -1 = background.
-        barycentric: `[B, height, width, 3]` screen-space weights of the face's corners, 0 = background.
-        depth: `[B, height, width]` perspective-correct depth, in the unit of the input; 0 = background.
-    """
-
-    face: Tensor
-    barycentric: Tensor
-    depth: Tensor
+    face: Tensor  # [B,height,width] int64, index of the nearest face, -1 = background
+    barycentric: Tensor  # [B,height,width,3] screen-space weights of the face's corners, 0 = background
+    depth: Tensor  # [B,height,width] perspective-correct, in the unit of the input; 0 = background
 
 
 @torch.no_grad()
@@ -56,16 +50,11 @@ def rasterize(points_2d: Tensor, depth: Tensor, faces: Tensor, *, height: int, w
     nearest.scatter_reduce_(0, pixel, key, "amin")
     won = (key == nearest[pixel]).nonzero()[:, 0]
     span, pixel, centre = span[won], pixel[won], centre[won]
-    out = Fragments(
-        face=torch.full_like(nearest, -1),
-        barycentric=z.new_zeros(len(nearest), 3),
-        depth=z.new_zeros(len(nearest)),
-    )
     weights = [torch.addcmul(spans.offset[k][span], spans.slope[k][span], centre) for k in range(3)]
-    out.face[pixel] = face[won]
-    out.barycentric[pixel] = torch.stack(weights, 1)
-    out.depth[pixel] = distance[won]
     shape = (len(points_2d), height, width)
+    out = Fragments(torch.full_like(nearest, -1), z.new_zeros(len(nearest), 3), z.new_zeros(len(nearest)))
+    out.face[pixel], out.depth[pixel] = face[won], distance[won]
+    out.barycentric[pixel] = torch.stack(weights, 1)
     return Fragments(out.face.view(shape), out.barycentric.view(*shape, 3), out.depth.view(shape))
 
 
@@ -73,10 +62,7 @@ def rasterize(points_2d: Tensor, depth: Tensor, faces: Tensor, *, height: int, w
 def silhouettes(points_2d: Tensor, faces: Tensor, *, height: int, width: int) -> Tensor:
     """The pixels that meshes cover, `[B, height, width]` bool: those with a face in `rasterize`, for less.
 
-    Args:
-        points_2d: `[B, V, 2]` px; x right, y down, pixel centres at +0.5.
-        faces: `[F, 3]`, either orientation.
-        height, width: size of the picture in px.
+    Takes the arguments of `rasterize`, but for the depth.
     """
     B, F = len(points_2d), len(faces)
     spans = _spans(_corners(points_2d, faces), points_2d.new_ones(3, B * F), height, width)
@@ -95,23 +81,15 @@ def _corners(points_2d: Tensor, faces: Tensor) -> Tensor:
 
 @dataclass
 class _Spans:
-    """The runs of pixel centres inside a triangle, one per triangle and image row, S in all.
+    """The runs of pixel centres inside a triangle, one per triangle and image row, S in all."""
 
-    Attributes:
-        face: `[S]` index of the triangle over the whole batch.
-        row: `[S]` px.
-        start, count: `[S]` first column and number of columns.
-        slope, offset: `[3, S]` barycentric weights: slope x + offset at the column's centre.
-        inverse_z: `[2, S]` slope and offset of 1/z.
-    """
-
-    face: Tensor
-    row: Tensor
-    start: Tensor
-    count: Tensor
-    slope: Tensor
-    offset: Tensor
-    inverse_z: Tensor
+    face: Tensor  # [S] index of the triangle over the whole batch
+    row: Tensor  # [S] px
+    start: Tensor  # [S] first column
+    count: Tensor  # [S] number of columns
+    slope: Tensor  # [3,S] barycentric weights are slope x + offset at the column's centre x
+    offset: Tensor  # [3,S]
+    inverse_z: Tensor  # [2,S] slope and offset of 1/z
 
 
 def _spans(corners: Tensor, z: Tensor, height: int, width: int) -> _Spans:
@@ -155,15 +133,7 @@ def _expand(start: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
-    """Area-weighted unit normals.
-
-    Args:
-        vertices: `[..., V, 3]`.
-        faces: `[F, 3]`, outward orientation.
-
-    Returns:
-        `[..., V, 3]`.
-    """
+    """Area-weighted unit normals `[..., V, 3]` of vertices `[..., V, 3]`; faces `[F, 3]` turn outwards."""
     a, b, c = (vertices[..., faces[:, k], :] for k in range(3))
     face_normals = torch.linalg.cross(b - a, c - a)
     normals = torch.zeros_like(vertices)

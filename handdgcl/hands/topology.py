@@ -18,7 +18,6 @@ MANO_JOINTS = (
     "wrist",
     *(f"{finger}{k}" for finger in ("index", "middle", "pinky", "ring", "thumb") for k in (1, 2, 3)),
 )
-MANO_PARENTS = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14)
 
 # Fingertip vertices of the benchmark's metric (IntagHand, Li et al. 2022). smplx uses other ids
 # (744, 320, 443, 554, 671), which would shift the tips by some millimetres.

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from transformers import ResNetConfig, ResNetModel
 
 from handdgcl.config import Encoder
-from handdgcl.errors import InputError
+from handdgcl.files import InputError
 
 RANDOM = "random"
 # Our names of the sizes, and those of `transformers`.

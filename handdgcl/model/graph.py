@@ -13,6 +13,9 @@ import torch
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import dijkstra
 from torch import Tensor, nn
+from torch_geometric.data import Data
+from torch_geometric.transforms import AddLaplacianEigenvectorPE
+from torch_geometric.utils import dense_to_sparse
 
 NEIGHBOURS = 3  # coarse nodes that one finer node is interpolated from
 
@@ -84,6 +87,27 @@ def _interpolation(distance: np.ndarray) -> np.ndarray:
     inverse = np.where(near[:, :1] == 0, near == 0, 1 / np.maximum(near, 1e-12))
     weights[rows, nearest] = inverse / inverse.sum(1, keepdims=True)
     return weights
+
+
+def laplacian_eigenvectors(adjacency: np.ndarray, count: int) -> np.ndarray:
+    """Positional embedding of the nodes: eigenvectors of the normalised Laplacian, the smoothest first.
+
+    From torch-geometric, which leaves out the constant one (Dwivedi et al., JMLR 2023). Eigenvectors have no
+    sign: each gets the one by which its entries' third powers sum to more than 0, in any order of nodes.
+
+    Args:
+        adjacency: `[N, N]`, symmetric, connected.
+        count: k, below N.
+
+    Returns:
+        `[N, k]` float32, entries of mean square 1.
+    """
+    edges, _ = dense_to_sparse(torch.as_tensor(adjacency))
+    data = Data(edge_index=edges, num_nodes=len(adjacency))
+    with torch.random.fork_rng(devices=[]):  # it draws signs, which do not count
+        vectors = AddLaplacianEigenvectorPE(count, attr_name="pe", is_undirected=True)(data).pe.numpy()
+    sign = np.where((vectors**3).sum(0) < 0, -1, 1)
+    return (vectors * sign * len(adjacency) ** 0.5).astype(np.float32)
 
 
 def chebyshev_basis(adjacency: Tensor, order: int) -> Tensor:

@@ -1,6 +1,6 @@
 """Position errors of two-hand reconstructions: the protocol of Tables 1-2 and its relatives.
 
-Every name says its metric and unit; where it says no root or scale it is the paper's protocol:
+A name ends in the unit; where it says no root or scale, they are the paper's:
 
 | name | root | scale |
 |---|---|---|
@@ -18,38 +18,33 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from handdgcl.data.camera import bone_scale
-from handdgcl.errors import InputError
+from handdgcl.files import InputError
 from handdgcl.hands import Hands
+from handdgcl.hands.camera import bone_scale, relative_root
 from handdgcl.hands.topology import (
     HANDS,
     JOINT_COUNT,
     JOINTS,
     LEFT,
-    RIGHT,
     ROOT_JOINT,
     VERTEX_COUNT,
     WRIST_JOINT,
 )
 
 MM = 1000.0  # per metre
+INDEX, PINKY = JOINTS.index("index1"), JOINTS.index("pinky1")
 UNITS = ("_mm", "_px", "_cm3", "_share", "_iou", "_auc")  # how the names of errors end
 
 
 @dataclass(frozen=True)
 class Points:
-    """Both hands of some samples, predicted or true.
+    """Both hands of some samples, predicted or true; axes of the camera, any origin of the pair."""
 
-    Attributes:
-        vertices: `[B, H, V, 3]` metres, axes of the camera; where the pair's origin lies does not matter.
-        joints: `[B, H, J, 3]` metres, the same frame.
-        joints_2d: `[B, H, J, 2]` px, or None.
-    """
-
-    vertices: Tensor
-    joints: Tensor
-    joints_2d: Tensor | None = None
+    vertices: Tensor  # [B,H,V,3] metres
+    joints: Tensor  # [B,H,J,3] metres
+    joints_2d: Tensor | None = None  # [B,H,J,2] px
 
     @classmethod
     def from_vertices(cls, vertices: Tensor, hands: Hands, joints_2d: Tensor | None = None) -> "Points":
@@ -89,7 +84,7 @@ def position_errors(prediction: Points, truth: Points) -> dict[str, Tensor]:
     pair, true_pair = vertices.flatten(1, 2), true_vertices.flatten(1, 2)  # [B,HV,3]
     errors["pa_pair_mpvpe_mm"] = _distance_mm(procrustes(pair, true_pair), true_pair).mean(-1)
     for name, root in (("mrrpe_mm", ROOT_JOINT), ("mrrpe_wrist_mm", WRIST_JOINT)):
-        errors[name] = _distance_mm(_relative(joints, root), _relative(true_joints, root))
+        errors[name] = _distance_mm(relative_root(joints, root), relative_root(true_joints, root))
     if prediction.joints_2d is not None and truth.joints_2d is not None:
         shift = prediction.joints_2d.double() - truth.joints_2d.double()
         errors["pixel_px"] = torch.linalg.vector_norm(shift, dim=-1).mean(-1)
@@ -97,13 +92,9 @@ def position_errors(prediction: Points, truth: Points) -> dict[str, Tensor]:
 
 
 def procrustes(points: Tensor, target: Tensor) -> Tensor:
-    """Points moved, turned and scaled onto their target with least squares, never mirrored (Umeyama 1991).
+    """Points `[..., P, 3]` moved, turned and scaled onto their target by least squares (Umeyama 1991).
 
-    Args:
-        points, target: `[..., P, 3]`.
-
-    Returns:
-        `[..., P, 3]`; all of a target's mean where `points` coincide.
+    Never mirrored; where the points coincide, all are at the target's mean.
     """
     mean, target_mean = points.mean(-2, keepdim=True), target.mean(-2, keepdim=True)
     centred, target_centred = points - mean, target - target_mean
@@ -116,21 +107,31 @@ def procrustes(points: Tensor, target: Tensor) -> Tensor:
     return scale[..., None, None] * centred @ rotation.transpose(-1, -2) + target_mean
 
 
+def view_angle(joints: Tensor) -> Tensor:
+    """From which side the camera sees each hand: `[B, H]` degrees, 0 into the palm, 180 on the back.
+
+    The angle between the palm's normal and the direction from the root joint to the camera's centre. The
+    normal of the plane through the wrist and the bases of index and little finger leaves the hand on the
+    palm's side. Joints `[B, H, J, 3]` in the camera's frame, any unit.
+    """
+    wrist = joints[:, :, WRIST_JOINT]
+    normal = torch.linalg.cross(joints[:, :, INDEX] - wrist, joints[:, :, PINKY] - wrist)
+    mirrored = torch.ones(joints.shape[1], 1).to(joints)
+    mirrored[LEFT] = -1  # the left hand is the right one's mirror image
+    cosine = functional.cosine_similarity(mirrored * normal, -joints[:, :, ROOT_JOINT], dim=-1)
+    return torch.rad2deg(torch.acos(cosine.clamp(-1, 1)))
+
+
 def concatenate(batches: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     """The errors of all samples from those of batches of any size."""
     return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
 
 
 def error_table(errors: dict[str, Tensor], samples: pd.DataFrame) -> pd.DataFrame:
-    """One line per sample and hand.
+    """One line per sample and hand: index, the columns of `samples`, hand ("left" or "right"), every error.
 
-    Args:
-        errors: of `position_errors`, all samples; `[B]` errors stand on both hands' lines and
-            `per_joint_mm` is left out (see `joint_means`).
-        samples: B lines that describe the samples (image_id, subject, iou, ...).
-
-    Returns:
-        columns index, those of `samples`, hand ("left" or "right"), then every error.
+    Errors `[B]` of a pair stand on both hands' lines; those by joint are left out (see `joint_means`).
+    `samples` has B lines that describe the samples (image_id, subject, iou, ...).
     """
     table = samples.reset_index(drop=True).rename_axis("index").reset_index()
     table = table.loc[table.index.repeat(len(HANDS))].reset_index(drop=True)
@@ -143,13 +144,9 @@ def error_table(errors: dict[str, Tensor], samples: pd.DataFrame) -> pd.DataFram
 
 
 def means(table: pd.DataFrame) -> dict[str, float]:
-    """The average of each error column: over samples, then over both hands.
+    """name -> mean of each error of an `error_table`: over samples, then over both hands.
 
-    Args:
-        table: of `error_table`, or read back from samples.csv.
-
-    Returns:
-        name -> mean, in the unit the name ends in; NaN is left out, and so is a column of nothing else.
+    NaN is left out, and so is a column of nothing else.
     """
     names = [name for name in table.columns if name.endswith(UNITS)]
     by_hand = table.groupby("hand", sort=False)[names].mean()  # one line per hand
@@ -166,11 +163,6 @@ def _distance_mm(a: Tensor, b: Tensor) -> Tensor:
     """Euclidean distances `[...]` in mm of points `[..., 3]` in metres."""
     x, y, z = (a - b).square().unbind(-1)  # faster than a norm over an axis of three
     return (x + y + z).sqrt() * MM
-
-
-def _relative(joints: Tensor, root: int) -> Tensor:
-    """Left root minus right root, `[B, 3]`."""
-    return joints[:, LEFT, root] - joints[:, RIGHT, root]
 
 
 def _check(prediction: Points, truth: Points) -> None:

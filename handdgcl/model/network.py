@@ -5,17 +5,18 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from handdgcl.config import Encoder, Graph
 from handdgcl.hands import Hands
 from handdgcl.hands.topology import HANDS, LEFT, RIGHT
+from handdgcl.model.disturb import normalise
 from handdgcl.model.encoder import ImageEncoder
 from handdgcl.model.graph import (
     ChebBlock,
     ChebConv,
     build_hierarchy,
     chebyshev_basis,
+    laplacian_eigenvectors,
     nodes_first,
     nodes_third,
     over_nodes,
@@ -23,6 +24,7 @@ from handdgcl.model.graph import (
 
 TYPICAL_BONE_M = 0.095  # the scale head starts at this middle metacarpal
 TYPICAL_CAMERA = (0.15, 0.5, 0.5)  # and the camera at this, in shares of the crop's side
+POSITION_STD = 0.06  # of the nodes' embedding at the start: that of the image's part, which it must not hide
 
 
 @dataclass
@@ -68,27 +70,38 @@ class HandLinear(nn.Module):
 
 
 class GraphSide(nn.Module):
-    """From the image feature to G and G_k. Momentum keys come from a copy of this module."""
+    """From the image feature to G and G_k.
+
+    Attributes:
+        nodes, features, features_k: N, F and F_k.
+        adjacency: `[N, N]`, basis: `[K, N, N]`, of the hand's own graph.
+    """
 
     def __init__(self, image_features: int, settings: Graph, adjacency: np.ndarray):
         super().__init__()
-        nodes, features, order = len(adjacency), settings.features, settings.order
+        self.nodes, self.features, self.features_k = len(adjacency), settings.features, settings.features_k
         self.mlp = nn.Sequential(
             HandLinear(image_features, settings.hidden),
             nn.ReLU(),
-            HandLinear(settings.hidden, nodes * features),
+            HandLinear(settings.hidden, self.nodes * self.features),
         )
-        self.position = nn.Parameter(torch.randn(nodes, features))
-        self.blocks = nn.ModuleList(ChebBlock(features, order) for _ in range(settings.layers))
-        self.reduce = ChebConv(features, settings.features_k, order)
+        eigenvectors = laplacian_eigenvectors(adjacency, min(settings.eigenvectors, self.nodes - 1))
+        self.register_buffer("eigenvectors", torch.as_tensor(eigenvectors), persistent=False)
+        width = POSITION_STD / eigenvectors.shape[1] ** 0.5
+        self.position = nn.Parameter(width * torch.randn(len(HANDS), eigenvectors.shape[1], self.features))
+        self.blocks = nn.ModuleList(ChebBlock(self.features, settings.order) for _ in range(settings.layers))
+        self.reduce = ChebConv(self.features, self.features_k, settings.order)
         self.register_buffer("adjacency", torch.as_tensor(adjacency), persistent=False)
-        self.register_buffer("basis", chebyshev_basis(self.adjacency, order), persistent=False)
+        self.register_buffer("basis", chebyshev_basis(self.adjacency, settings.order), persistent=False)
 
     def graph(self, feature: Tensor) -> Tensor:
-        """G: per-hand MLP plus the nodes' positional embedding, normalised; `[B, C]` → `[B, H, N, F]`."""
-        x = self.mlp(feature.expand(len(HANDS), -1, -1))
-        x = x.unflatten(-1, self.position.shape) + self.position.to(x.dtype)
-        return normalise(x).transpose(0, 1)
+        """G, normalised, from the image feature: `[B, C]` → `[B, H, N, F]`.
+
+        A hand's own MLP plus its own embedding of the nodes, a learned map of the Laplacian's eigenvectors.
+        """
+        x = self.mlp(feature.expand(len(HANDS), -1, -1)).unflatten(-1, (self.nodes, self.features))
+        embedding = self.eigenvectors @ self.position  # [H,N,F]
+        return normalise(x + embedding[:, None].to(x.dtype)).transpose(0, 1)
 
     def gcn(self, graph: Tensor, basis: Tensor | None = None) -> Tensor:
         """G_k = GCN(G), eq. 2; `[B, H, N, F]` → `[B, H, N, F_k]`, on the hand's graph or a disturbed one."""
@@ -97,11 +110,6 @@ class GraphSide(nn.Module):
         for block in self.blocks:
             x = block(x, basis)
         return nodes_third(self.reduce(x, basis))
-
-
-def normalise(graph: Tensor) -> Tensor:
-    """Zero mean and unit variance over the features of each node ("all G are normalised before use")."""
-    return functional.layer_norm(graph, graph.shape[-1:])
 
 
 class Upsample(nn.Module):
@@ -152,10 +160,10 @@ class HandDGCL(nn.Module):
         self.graph_side = GraphSide(self.encoder.features, graph, hierarchy.adjacency[0])
         self.upsample = Upsample(graph, hierarchy.adjacency, hierarchy.upsample)
         flat = graph.nodes[0] * graph.features
-        self.view = nn.Linear(flat, 4)  # camera and scale of a hand
+        self.place = nn.Linear(flat, 4)  # camera and scale of a hand
         self.relation = nn.Linear(len(HANDS) * flat, 3)  # relative root
-        nn.init.zeros_(self.view.weight)  # so that every image starts at the typical view
-        nn.init.zeros_(self.view.bias)
+        nn.init.zeros_(self.place.weight)  # so that every image starts at the typical place
+        nn.init.zeros_(self.place.bias)
         self.register_buffer("typical_camera", torch.tensor(TYPICAL_CAMERA), persistent=False)
 
     def forward(self, image: Tensor) -> Output:
@@ -165,14 +173,16 @@ class HandDGCL(nn.Module):
 
     def decode(self, graph: Tensor, graph_k: Tensor, size: int) -> Output:
         """Both hands from G `[B, H, N, F]` and G_k `[B, H, N, F_k]`; size is the crop's side S in px."""
-        # A mean over the nodes with weights of their own: a sum over so many would leap at every step.
-        mean = graph / graph.shape[2]
-        view = self.view(mean.flatten(2)).float()
+        # bfloat16 would round camera, scale and relative root to 0.4 %.
+        with torch.autocast(graph.device.type, enabled=False):
+            # A mean over the nodes with weights of their own: a sum over so many would leap at every step.
+            mean = graph.float() / graph.shape[2]
+            pose, relative_root = self.place(mean.flatten(2)), self.relation(mean.flatten(1))
         return Output(
             vertices=self.upsample(graph_k),
-            scale=TYPICAL_BONE_M * view[..., 3].exp(),
-            camera=size * (self.typical_camera + view[..., :3]),
-            relative_root=self.relation(mean.flatten(1)).float(),
+            scale=TYPICAL_BONE_M * pose[..., 3].exp(),
+            camera=size * (self.typical_camera + pose[..., :3]),
+            relative_root=relative_root,
             graph=graph,
             graph_k=graph_k,
         )

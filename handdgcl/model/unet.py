@@ -83,7 +83,7 @@ class GraphUNet(nn.Module):
             score, there = pool(x, there, weight, count)
             looped = two_hops(looped, there)
             graphs.append(propagation(looped))
-            x = torch.relu(conv(x * score[..., None], graphs[-1]))
+            x = torch.relu(conv(x * score[..., None].to(x.dtype), graphs[-1]))
             skips.append(x)
             kept.append(there)
         return skips, graphs, kept
@@ -101,7 +101,9 @@ def pool(x: Tensor, there: Tensor, weight: Tensor, count: int) -> tuple[Tensor, 
     Returns:
         `[B, N]` the gate of each node, and whether it stays.
     """
-    score = torch.tanh(x @ (weight / weight.norm()))
+    # In bfloat16 ties and rounding would choose 2 to 16 % of the nodes.
+    with torch.autocast(x.device.type, enabled=False):
+        score = torch.tanh(x.float() @ (weight / weight.norm()))
     nodes = score.detach().masked_fill(~there, -torch.inf).topk(count, dim=1, sorted=False).indices
     return score, torch.zeros_like(there).scatter_(1, nodes, True)
 

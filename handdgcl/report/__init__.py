@@ -1,1 +1,1 @@
-"""What a person reads: tables, figures, the page, pictures of hands, meshes. Nothing here trains."""
+"""What a person reads: tables, claims, figures, pictures of hands, pages. Nothing here trains."""

@@ -1,4 +1,9 @@
-"""A trained model on any photograph: overlay, meshes and joints."""
+"""A trained model on any photograph: overlay, skeleton, meshes and joints.
+
+Meshes (OBJ, GLB) are in metres with x right, y up and z towards the viewer, as viewers and importers
+expect: the camera's axes (x right, y down, z forward) turned by half a turn about x. The joints (JSON) keep
+the camera's axes. In both, the right hand's root (middle MCP) is the origin.
+"""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -6,16 +11,18 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
+import trimesh
 from torch import Tensor
 
-from handdgcl.atomic import replacing
-from handdgcl.data.camera import square_crop
-from handdgcl.data.warp import warp_crop
-from handdgcl.errors import InputError
+from handdgcl.data.crop import warp_crop
 from handdgcl.evaluate import Trained
-from handdgcl.report.export import write_joints, write_meshes
-from handdgcl.report.overlay import draw_hands, draw_skeletons, weak_perspective
+from handdgcl.files import InputError, replacing, write_json
+from handdgcl.hands.camera import relative_root, square_crop, weak_perspective
+from handdgcl.hands.topology import HANDS, JOINTS, ROOT_JOINT
+from handdgcl.report.pictures import draw_hands, draw_skeletons
 
+CAMERA_TO_VIEWER = np.array([1.0, -1.0, -1.0])
+FORMATS = ("obj", "glb")
 OPACITY = 0.75
 WIDEST = 10  # a box may be, in shorter sides of the image
 
@@ -51,10 +58,9 @@ def read_image(path: Path) -> np.ndarray:
     """
     try:
         content = np.fromfile(path, np.uint8)
+        image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); name an image file") from error
-    try:
-        image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
     except cv2.error as error:
         raise InputError(f"{path}: not decoded ({error.err}); give a smaller JPEG or PNG") from error
     if image is None:
@@ -67,8 +73,7 @@ def crop_map(shape: tuple[int, ...], box: Box | None, *, fill: float, size: int)
 
     Args:
         shape: of the image, (height, width, ...).
-        box: around both hands; takes the share `fill` of the crop. None: the image's centre square,
-            all of it.
+        box: around both hands; takes the share `fill` of the crop. None: the image's whole centre square.
         fill: the model's `data.fill`.
         size: side of the crop.
 
@@ -80,13 +85,14 @@ def crop_map(shape: tuple[int, ...], box: Box | None, *, fill: float, size: int)
     if box is None:
         corners = np.array([[width - side, height - side], [width + side, height + side]]) / 2
         return square_crop(corners, fill=1.0, size=size)
+    text = f"--box {','.join(map(str, box))}"
     if not (box.width > 0 and box.height > 0 and max(box.width, box.height) <= WIDEST * side):
         raise InputError(
-            f"--box {','.join(map(str, box))}: width and height must be positive and at most {WIDEST} times "
-            f"the image's {side} px (x,y,w,h in px)"
+            f"{text}: width and height must be positive and at most {WIDEST} times the image's {side} px "
+            "(x,y,w,h in px)"
         )
     if not (-box.width < box.x < width and -box.height < box.y < height):
-        raise InputError(f"--box {','.join(map(str, box))}: outside the image of {width} x {height} px")
+        raise InputError(f"{text}: outside the image of {width} x {height} px")
     corners = np.array([[box.x, box.y], [box.x + box.width, box.y + box.height]])
     return square_crop(corners, fill=fill, size=size)
 
@@ -105,8 +111,8 @@ def reconstruct(image: np.ndarray, trained: Trained, *, box: Box | None) -> Reco
     vertices = output.metric_vertices()[0]
     if not vertices.isfinite().all() or not output.camera.isfinite().all():
         raise InputError("the model's output is not finite; use a checkpoint of a training that converged")
-    points = (weak_perspective(output)[0] - torch.as_tensor(crop[:, 2])) / crop[0, 0]
-    return Reconstruction(vertices, points, output.scale[0])
+    points = weak_perspective(output.camera, output.vertices)[0]
+    return Reconstruction(vertices, (points - torch.as_tensor(crop[:, 2])) / crop[0, 0], output.scale[0])
 
 
 def predict_image(
@@ -135,22 +141,56 @@ def predict_image(
     found = reconstruct(image, trained, box=box)
     joints, joints_px = (hands.joints(points[None])[0] for points in (found.vertices, found.points_2d))
     pictures = {
-        "overlay": draw_hands(image, found.points_2d, found.vertices, hands.faces, opacity=OPACITY),
-        "skeleton": draw_skeletons(image, joints_px),
+        "overlay.png": draw_hands(image, found.points_2d, found.vertices, hands.faces, opacity=OPACITY),
+        "skeleton.png": draw_skeletons(image, joints_px),
     }
-    stem = Path(out) / path.stem
-    written = [_write_png(stem.with_name(f"{stem.name}_{name}.png"), p) for name, p in pictures.items()]
-    written += write_meshes(found.vertices.numpy(), hands.faces.numpy(), stem)
-    written.append(stem.with_name(f"{stem.name}_joints.json"))
+    files = {name: _png(picture) for name, picture in pictures.items()}
+    files |= mesh_files(found.vertices.numpy(), hands.faces.numpy())
+    written = [Path(out) / f"{path.stem}_{name}" for name in (*files, "joints.json")]
+    for target, content in zip(written, files.values(), strict=False):
+        with replacing(target) as temporary:
+            temporary.write_bytes(content)
     about = {"image": path.name, "checkpoint": checkpoint}
-    arrays = {"joints": joints.numpy(), "joints_px": joints_px.numpy(), "scale": found.scale.numpy()}
-    write_joints(written[-1], **arrays, about=about)
+    write_json(written[-1], about | joints_json(joints, joints_px, found.scale))
     return written
 
 
-def _write_png(path: Path, picture: np.ndarray) -> Path:
-    """RGB `[height, width, 3]` uint8 to a PNG, whole or not at all."""
-    _, content = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    with replacing(path) as temporary:
-        temporary.write_bytes(content.tobytes())
-    return path
+def mesh_files(vertices: np.ndarray, faces: np.ndarray) -> dict[str, bytes]:
+    """left.obj, left.glb, right.obj, right.glb; both hands keep their relative place.
+
+    Args:
+        vertices: `[H, V, 3]` metres, camera axes.
+        faces: `[H, F, 3]`, outward orientation.
+    """
+    files = {}
+    for hand, name in enumerate(HANDS):
+        mesh = trimesh.Trimesh(vertices[hand] * CAMERA_TO_VIEWER, faces[hand], process=False)
+        for kind in FORMATS:
+            content = mesh.export(file_type=kind)
+            files[f"{name}.{kind}"] = content.encode() if isinstance(content, str) else content
+    return files
+
+
+def joints_json(joints: Tensor, joints_px: Tensor, scale: Tensor) -> dict:
+    """What the JSON says of both hands.
+
+    Args:
+        joints: `[H, J, 3]` metres, camera axes, origin at the right root.
+        joints_px: `[H, J, 2]` px of the original image, pixel centres at +0.5.
+        scale: `[H]` metres, the estimated middle metacarpal.
+    """
+    columns = zip(HANDS, joints.tolist(), joints_px.tolist(), scale.tolist(), strict=True)
+    return {
+        "unit": "m",
+        "axes": "camera: x right, y down, z forward",
+        "origin": f"right hand's {JOINTS[ROOT_JOINT]}",
+        "root": JOINTS[ROOT_JOINT],
+        "names": list(JOINTS),
+        "relative_root": relative_root(joints[None])[0].tolist(),
+        "hands": {hand: {"joints": m, "joints_px": px, "scale": s} for hand, m, px, s in columns},
+    }
+
+
+def _png(picture: np.ndarray) -> bytes:
+    """RGB `[height, width, 3]` uint8 as a PNG."""
+    return cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()

@@ -1,116 +1,126 @@
-"""Train one row with one seed: resumable, and whole when it is there."""
+"""Train one row with one seed: once for what decides it, resumable, whole when it is there.
 
+A run's identity is what decides the trained row: row, seed, parameters, training data, hands and the code
+that training runs (`files.code_digest`). Where the outputs of that identity lie already, nothing is trained:
+a stage that DVC runs again for a new figure or seed takes seconds, a changed weight, layer or image trains.
+
+`python -m handdgcl.train.run ROW SEED` trains one row without its notebook, under torchrun or SLURM too.
+"""
+
+import argparse
+import hashlib
+import inspect
 import json
+import logging
+import os
 import shutil
+import subprocess
+import sys
+import tempfile
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
-import pandas as pd
 import torch
-from lightning import Callback, LightningDataModule, Trainer
+from lightning import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import MLFlowLogger
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_only
-from torch.utils.data import DataLoader
 
-from handdgcl import provenance
-from handdgcl.atomic import replacing, write_json
-from handdgcl.config import Config, to_dict
-from handdgcl.data.loader import eval_batches, loader_workers, open_store, train_batches
-from handdgcl.errors import InputError
+from handdgcl.config import Config, load_config, to_dict
+from handdgcl.data.store import read_manifest
+from handdgcl.files import InputError, code_digest, read_json, write_json
 from handdgcl.hands import load_hands
-from handdgcl.rows import get_row
+from handdgcl.project import Project, enter_project, show_progress
+from handdgcl.rows import ROWS, Row, get_row, parameters
 from handdgcl.tracking import run_logger
+from handdgcl.train.checkpoint import CHECKPOINT, RUN_FACTS, export
 from handdgcl.train.module import TrainingModule
-from handdgcl.train.progress import Progress
+from handdgcl.train.parts import FirstState, Progress, StoreData
 
-CHECKPOINT = "checkpoint.ckpt"
-RUN_FACTS = "run.json"  # what differs from run to run: seconds, commit, MLflow run
 STATES = "states"  # folder of the states to resume from
-# Parameters that leave a trained row as it is.
-IRRELEVANT = ("profile", "reports", "seeds")
-# Parts of the training state that nothing needs once training is over.
-TRANSIENT = ("hands.", "contrastive.keys.", "contrastive.queue.")
+# Code that does not decide a trained row: what it does is in the identity by value, or names, writes, logs.
+BESIDE = ("handdgcl.config", "handdgcl.rows", "handdgcl.files", "handdgcl.project", "handdgcl.tracking")
+
+LAUNCHED = {"LOCAL_RANK", "SLURM_PROCID"}  # what a launcher of several processes sets
+
+log = logging.getLogger(__name__)
 
 
-class StoreData(LightningDataModule):
-    """Training and validation batches of one store; the order follows the seed and the epoch.
-
-    Attributes:
-        first_epoch: the one that training starts or goes on with.
-    """
-
-    def __init__(self, folder: Path, config: Config, seed: int):
-        super().__init__()
-        self.config, self.seed, self.first_epoch = config, seed, 0
-        self.train, self.val = (open_store(folder / split) for split in ("train", "val"))
-
-    def train_dataloader(self) -> DataLoader:
-        """This rank's share of each epoch, from the epoch that training is to go on with."""
-        loader = train_batches(
-            self.train,
-            batch_size=self.config.train.batch_size,
-            seed=self.seed,
-            settings=self.config.augment,
-            images=self.config.train.images,
-            workers=loader_workers(self.train, self.config.data.workers),
-            rank=self.trainer.global_rank,
-            world=self.trainer.world_size,
-        )
-        # Lightning sets the epoch after loader processes have begun to draw from it.
-        loader.batch_sampler.sampler.set_epoch(self.first_epoch)
-        return loader
-
-    def val_dataloader(self) -> DataLoader:
-        """All validation samples, in order."""
-        return eval_batches(
-            self.val,
-            batch_size=self.config.train.batch_size,
-            workers=loader_workers(self.val, self.config.data.workers),
-        )
-
-
-class FirstState(Callback):
-    """Keep the state before the first step, so that an interruption always leaves one."""
-
-    def __init__(self, file: Path):
-        self.file = file
-
-    def on_train_start(self, trainer: Trainer, module: TrainingModule) -> None:
-        """Write it, unless there is a later one; all processes do as the first says, they save together."""
-        if not trainer.strategy.broadcast(self.file.exists()):
-            trainer.save_checkpoint(self.file)
-
-
-def train_row(
-    name: str, seed: int, config: Config, *, store: Path, out: Path, work: Path, root: Path
-) -> Path:
-    """Train a row, or go on where an interrupted run of the same configuration stopped.
+def train_row(row: str | Row, seed: int, project: Project, *, config: Config | None = None) -> Path:
+    """Train a row, unless that has been done; go on where an interrupted run of the same identity stopped.
 
     Args:
-        name: of `handdgcl.rows.ROWS`.
+        row: of `handdgcl.rows.ROWS`, or one of your own.
         seed: initial weights, order, augmentation and disturbance.
-        config: all parameters.
-        store: the folder with the stores train/ and val/.
-        out: takes checkpoint.ckpt (the epoch with the best validation MPJPE), curves.csv and run.json.
-        work: scratch; holds the state to resume from and is removed at the end.
-        root: the project's root, for MLflow.
+        project: its stores are trained on. Its outputs of the row are used where they are of this identity,
+            and made, but in scratch: then, and for other parameters, the outputs go to a folder beside.
+        config: parameters; default: the project's.
 
     Returns:
-        the path of the checkpoint.
+        checkpoint.ckpt (the epoch with the best validation MPJPE), beside curves.csv and run.json.
 
     Raises:
-        InputError: no such row or data, or a file could not be written.
+        InputError: no such row or data, a disturbance that does not work, a file that cannot be written.
     """
-    row, hands = get_row(name), load_hands(config.data.hands)
-    data = StoreData(store, config, seed)
-    identity = {"row": name, "seed": seed, "parameters": _parameters(config)}
-    logger = _logger(work, config, identity, root)
-    module = TrainingModule(row, config, hands, seed=seed)
+    row = get_row(row) if isinstance(row, str) else row
+    wanted = identity(row, seed, config or project.config, project.store)
+    digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:8]
+    published, scratch = project.row(row.name, seed), project.scratch_row(row.name, seed, digest)
+    for out in (published, scratch):
+        if _facts(out).get("identity") == wanted and (out / CHECKPOINT).exists():
+            log.info("%s, seed %d: trained already, %s", row.name, seed, out)
+            return out / CHECKPOINT
+    out = scratch if project.scratch or config is not None else published
+    run = Run(row, seed, config or project.config, project.store, out, project.work(row.name, seed, digest))
+    if run.config.train.devices * run.config.train.nodes > 1 and not LAUNCHED & set(os.environ):
+        _launch(run, project, changed=config is not None)
+    else:
+        _train(run, wanted)
+    return out / CHECKPOINT
+
+
+class Run(NamedTuple):
+    """A training run: what is trained, from what, and where its outputs and its state go."""
+
+    row: Row
+    seed: int
+    config: Config
+    store: Path
+    out: Path
+    work: Path
+
+
+def identity(row: Row, seed: int, config: Config, store: Path) -> dict:
+    """All that decides a trained row, by value or as a digest."""
+    own, source = [], ""
+    if row.disturbance and row.disturbance.__module__ == "__main__":  # defined in a notebook
+        source = inspect.getsource(row.disturbance.forward)
+    elif row.disturbance:
+        own = [row.disturbance.__module__]
+    kind = row.disturbance and row.disturbance.__qualname__
+    return {
+        "row": {"name": row.name, "disturbance": kind, "source": source, "terms": sorted(row.terms)},
+        "seed": seed,
+        "parameters": parameters(row, config),
+        "data": {split: read_manifest(store / split).fingerprint for split in ("train", "val")},
+        "code": code_digest("handdgcl.train.module", "handdgcl.train.parts", *own, leave_out=BESIDE),
+    }
+
+
+def _train(run: Run, identity: dict) -> None:
+    """One process's part of a training run."""
+    row, seed, config, store, out, work = run
+    data, logger = StoreData(store, config, seed), _logger(run)
+    module = TrainingModule(row, config, load_hands(config.data.hands), seed=seed)
+    several = config.train.devices * config.train.nodes > 1
     trainer = Trainer(
         max_epochs=config.train.epochs,
         devices=config.train.devices,
         num_nodes=config.train.nodes,
+        # Buffers are equal by construction, and the queue alone is many megabytes.
+        strategy=DDPStrategy(broadcast_buffers=False) if several else "auto",
         precision=config.train.precision,
         logger=logger,
         callbacks=[
@@ -127,30 +137,51 @@ def train_row(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    _fit(trainer, module, data, work, identity)
+    _fit(trainer, module, data, work)
     if trainer.is_global_zero:
-        _export(work / STATES, config, out, mlflow_run=logger.run_id)
+        export(work / STATES, config, out, identity=identity, mlflow_run=logger.run_id)
         shutil.rmtree(work)
     trainer.strategy.barrier()
-    return out / CHECKPOINT
 
 
-def _fit(trainer: Trainer, module: TrainingModule, data: StoreData, work: Path, identity: dict) -> None:
+def _fit(trainer: Trainer, module: TrainingModule, data: StoreData, work: Path) -> None:
     """Train from the last whole epoch in `work`, or from the start."""
-    last = work / STATES / "last.ckpt"
-    # Another process may be deleting another configuration's state just now: whose it is comes first.
-    ours = _facts(work).get("identity") == identity and last.exists()
-    if ours:
-        state = torch.load(last, map_location="cpu", mmap=True, weights_only=False)
-        data.first_epoch = len(state["history"])
+    last, resumed = work / STATES / "last.ckpt", None
+    if last.exists():
+        resumed = last
+        data.first_epoch = len(torch.load(last, map_location="cpu", mmap=True, weights_only=False)["history"])
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
-            trainer.fit(module, datamodule=data, ckpt_path=last if ours else None, weights_only=False)
+            trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=False)
     except OSError as error:
         raise InputError(
             f"{work}: training stopped ({error}); make room, then the same command continues it"
         ) from error
+
+
+def _launch(run: Run, project: Project, *, changed: bool) -> None:
+    """Train in processes of their own, one for each device: those of a notebook may not fork.
+
+    Raises:
+        InputError: one of them failed; what they said is in the log above.
+    """
+    name, devices = run.row.name, run.config.train.devices
+    if ROWS.get(name) is not run.row:
+        raise InputError(f"row {name!r}: train.devices > 1 needs it in handdgcl/rows.py; or set that to 1")
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        command += [f"--nproc-per-node={devices}", "-m", "handdgcl.train.run", name, str(run.seed)]
+        command += ["--scratch"] if project.scratch else []
+        if changed:
+            write_json(Path(folder) / "config.json", to_dict(run.config))
+            command += ["--config", f"{folder}/config.json"]
+        pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        with subprocess.Popen(command, **pipe) as processes:
+            for line in processes.stdout:
+                log.info("%s", line.rstrip())
+    if processes.returncode:
+        raise InputError(f"{name}, seed {run.seed}: training on {devices} devices failed; its log is above")
 
 
 def _keep(name: str, folder: Path, monitor: str | None = None) -> ModelCheckpoint:
@@ -160,64 +191,34 @@ def _keep(name: str, folder: Path, monitor: str | None = None) -> ModelCheckpoin
     )
 
 
-def _parameters(config: Config) -> dict:
-    """What decides a trained row."""
-    return {k: v for k, v in to_dict(config).items() if k not in IRRELEVANT}
+def _facts(folder: Path) -> dict:
+    """Whose run a folder holds; nothing where it holds none."""
+    path = folder / RUN_FACTS
+    return read_json(path) if path.exists() else {}
 
 
-def _facts(work: Path) -> dict:
-    """Whose run `work` holds; nothing where it holds none."""
-    try:
-        return json.loads((work / RUN_FACTS).read_text())
-    except FileNotFoundError:
-        return {}
-
-
-def _logger(work: Path, config: Config, identity: dict, root: Path) -> MLFlowLogger:
-    """The MLflow run; the same one if `work` holds an interrupted run of this configuration.
-
-    What another configuration left in `work` is deleted. Of several processes the first does this alone.
-    """
-    names = {"row": identity["row"], "seed": identity["seed"], "root": root}
-    if rank_zero_only.rank:
-        return run_logger(config, **names)
-    found = _facts(work)
-    if found.get("identity") != identity:
-        shutil.rmtree(work, ignore_errors=True)
-        found = {}
-    logger = run_logger(config, **names, run_id=found.get("mlflow_run"))
-    write_json(work / RUN_FACTS, {"identity": identity, "mlflow_run": logger.run_id})
+def _logger(run: Run) -> MLFlowLogger:
+    """The MLflow run; an interrupted one goes on. Of several processes the first notes which it is."""
+    known = _facts(run.work).get("mlflow_run")
+    logger = run_logger(run.config, row=run.row.name, seed=run.seed, root=Path(), run_id=known)
+    if not rank_zero_only.rank:
+        write_json(run.work / RUN_FACTS, {"mlflow_run": logger.run_id})
     return logger
 
 
-def _export(states: Path, config: Config, out: Path, *, mlflow_run: str) -> None:
-    """Write the best epoch's weights, the whole history and, apart, what differs from run to run.
+def main() -> None:
+    """Train one row with the parameters of params.yaml."""
+    parser = argparse.ArgumentParser(prog="python -m handdgcl.train.run", description=main.__doc__)
+    parser.add_argument("row", choices=list(ROWS))
+    parser.add_argument("seed", type=int)
+    parser.add_argument("--scratch", action="store_true", help="leave the pipeline's outputs alone")
+    parser.add_argument("--config", type=Path, help="parameters that are not those of params.yaml")
+    arguments = parser.parse_args()
+    show_progress()
+    config = load_config(arguments.config) if arguments.config else None
+    project = enter_project(scratch=arguments.scratch)
+    train_row(arguments.row, arguments.seed, project, config=config)
 
-    The same run again leaves the same bytes of checkpoint.ckpt and curves.csv, and nothing that depends on
-    them reruns. All is read from the states: where Lightning starts processes of its own, this one's
-    module has not been trained.
-    """
-    best, last = (
-        torch.load(states / name, map_location="cpu", weights_only=False)
-        for name in ("best.ckpt", "last.ckpt")
-    )
-    history = last["history"]
-    with replacing(out / "curves.csv") as path:
-        pd.DataFrame(history).drop(columns="seconds").to_csv(path, index=False, float_format="%.6g")
-    content = {
-        "row": last["row"],
-        "seed": last["seed"],
-        "config": to_dict(config),
-        "weights": {k: v for k, v in best["state_dict"].items() if not k.startswith(TRANSIENT)},
-        "epoch": best["epoch"] + 1,
-        "val_mpjpe_mm": min(record["val_mpjpe_mm"] for record in history),
-    }
-    facts = {
-        "seconds": sum(record["seconds"] for record in history),
-        "commit": provenance.commit(),
-        "mlflow_run": mlflow_run,
-    }
-    write_json(out / RUN_FACTS, facts)
-    # A stream, as torch.save writes the name of a file into it.
-    with replacing(out / CHECKPOINT) as path, path.open("wb") as stream:
-        torch.save(content, stream)
+
+if __name__ == "__main__":
+    main()

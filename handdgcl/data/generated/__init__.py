@@ -1,5 +1,0 @@
-"""The embedded data set: rendered pairs of hands, written in InterHand2.6M's own layout."""
-
-from handdgcl.data.generated.writer import write_dataset
-
-__all__ = ["write_dataset"]

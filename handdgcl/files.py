@@ -1,0 +1,98 @@
+"""Files that are either whole or not there, and what code a result was made by."""
+
+import ast
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parent
+
+
+class InputError(Exception):
+    """Input that cannot be used. The message names the file or field and the remedy."""
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A path beside `path` to write to, with the same suffix.
+
+    It takes the place of `path` when the block ends, and is deleted when the block raises: an
+    interruption or a full disk never leaves half a file under the final name. Folders are made.
+
+    Raises:
+        InputError: the file could not be written (no space, no permission); an older one stays.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"{path}: not written ({error}); free space or name another folder") from error
+    finally:
+        if temporary.exists():  # unlink would complain where the folder is a file
+            temporary.unlink()
+
+
+def write_json(path: str | Path, content: dict) -> None:
+    """A readable JSON file; numbers that are not finite are refused."""
+    text = json.dumps(content, indent=2, allow_nan=False)
+    with replacing(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: str | Path) -> dict:
+    """A JSON file.
+
+    Raises:
+        InputError: it is missing or not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run `dvc repro` first") from None
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error}); delete it and run `dvc repro` again") from error
+
+
+def code_digest(*modules: str, leave_out: tuple[str, ...] = ()) -> str:
+    """A digest of the code that some modules of this package run: theirs and what they import from it.
+
+    Of the syntax trees without docstrings, so that a comment changes nothing.
+
+    Args:
+        modules: dotted names, e.g. "handdgcl.train.module".
+        leave_out: modules that cannot change what is made; neither they nor what they import count.
+    """
+    found, queue = {}, list(modules)
+    while queue:
+        name = queue.pop()
+        path = _source(name)
+        if path is None or name in found or name in leave_out:
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        found[name] = hashlib.sha256(ast.dump(_without_docstrings(tree)).encode()).hexdigest()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(_PACKAGE.name):
+                queue += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _source(module: str) -> Path | None:
+    """The file of a module of this package, or None."""
+    path = _PACKAGE.parent.joinpath(*module.split("."))
+    files = (path.with_suffix(".py"), path / "__init__.py")
+    return next((file for file in files if file.is_file()), None)
+
+
+def _without_docstrings(tree: ast.AST) -> ast.AST:
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        first = body[0] if isinstance(body, list) and body else None
+        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+            node.body = body[1:]
+    return tree

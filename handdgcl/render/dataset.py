@@ -1,0 +1,229 @@
+"""Writing the rendered data set in InterHand2.6M's layout (Moon et al. 2020; MANO fits: Moon 2023).
+
+Every random choice is seeded by what it belongs to (a subject, a capture or a frame), so the bytes do
+not depend on the number of processes.
+"""
+
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import msgspec
+import numpy as np
+import simplejpeg
+import torch
+from tqdm import tqdm
+
+from handdgcl.config import Generate
+from handdgcl.files import InputError
+from handdgcl.hands import Hands
+from handdgcl.hands.topology import HANDS, INTERHAND_ORDER, LEFT, RIGHT, SHAPE_COUNT
+from handdgcl.render.pairs import Pair, PairSampler
+from handdgcl.render.picture import Painter
+from handdgcl.render.scene import (
+    HAND_TYPES,
+    SPLITS,
+    Camera,
+    Frame,
+    plan,
+    random_appearance,
+    random_cameras,
+    stage,
+)
+
+log = logging.getLogger(__name__)
+
+JPEG_QUALITY = 95
+_MISSING_MM = 1.0  # the data set's coordinates of a joint that is not there
+
+
+def write_dataset(folder: Path, generate: Generate, hands: Hands, *, workers: int) -> None:
+    """Render and write all splits.
+
+    Args:
+        folder: made by this call, and only when the data set is whole.
+        generate: how much of what.
+        hands: both hand models, on the CPU.
+        workers: processes; 0 or 1 = in this one. The bytes written do not depend on it. With more, a
+            script must call this under `if __name__ == "__main__"`, as they are spawned.
+
+    Raises:
+        InputError: the folder exists, or it cannot be written (a full disk, no permission).
+    """
+    folder = Path(folder)
+    if folder.exists():
+        raise InputError(f"{folder}: exists already; remove it to generate the data set again")
+    partial = folder.with_name(f".{folder.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        _write(partial, generate, hands, workers)
+        os.replace(partial, folder)
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be written: {error}; free space or name another folder"
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    log.info("wrote %s", folder)
+
+
+def _write(folder: Path, generate: Generate, hands: Hands, workers: int) -> None:
+    folder.mkdir(parents=True)
+    frames = plan(generate)
+    records = {split: [] for split in SPLITS}
+    with tqdm(total=len(frames) * generate.cameras, unit="img", desc="generate") as progress:
+        for record in _render(frames, (hands, generate, folder), workers):
+            records[record["frame"].split].append(record)
+            progress.update(generate.cameras)
+    for split in SPLITS:
+        target = folder / "annotations" / split
+        target.mkdir(parents=True)
+        for name, content in _annotation_files(records[split], generate.seed).items():
+            (target / f"InterHand2.6M_{split}_{name}.json").write_bytes(msgspec.json.encode(content))
+
+
+def _render(frames: list[Frame], settings: tuple, workers: int) -> Iterator[dict]:
+    """The frames' records in order, from `workers` processes (0 or 1: this one)."""
+    if workers > 1:
+        pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, settings)
+        try:
+            yield from pool.map(_render_frame, frames, chunksize=4)
+        finally:
+            pool.shutdown(cancel_futures=True)
+        return
+    threads = torch.get_num_threads(), cv2.getNumThreads()
+    try:
+        _start_worker(*settings)
+        yield from map(_render_frame, frames)
+    finally:
+        torch.set_num_threads(threads[0])
+        cv2.setNumThreads(threads[1])
+
+
+_renderer: "FrameRenderer"  # of a worker process
+
+
+def _start_worker(*settings) -> None:
+    global _renderer
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    _renderer = FrameRenderer(*settings)
+
+
+def _render_frame(frame: Frame) -> dict:
+    return _renderer.render(frame)
+
+
+class FrameRenderer:
+    """Renders and writes frames to `folder`/images."""
+
+    def __init__(self, hands: Hands, generate: Generate, folder: Path):
+        self.sampler, self.painter, self.hands = PairSampler(hands), Painter(hands), hands
+        self.generate, self.folder = generate, folder
+
+    def render(self, frame: Frame) -> dict:
+        """Write the frame's images; returns its records of the four annotation files."""
+        capture, random = self._random(frame, "capture"), self._random(frame, "index")
+        look, cameras = random_appearance(capture), random_cameras(capture, self.generate.cameras)
+        pair = self._pair(frame, cameras, random)
+        mesh = self.painter.mesh(pair, list(frame.shown), look, random)
+        joints = self.hands.joints(torch.as_tensor(pair.vertices)[None])[0, :, list(INTERHAND_ORDER)].numpy()
+        images = []
+        for camera in cameras:
+            picture = self.painter.draw(mesh, camera, look, random)
+            image, annotation = _image_records(frame, camera, joints)
+            path = self.folder / "images" / frame.split / image["file_name"]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(simplejpeg.encode_jpeg(picture, JPEG_QUALITY, "RGB", "420"))
+            images.append((image, annotation))
+        return {
+            "frame": frame,
+            "images": images,
+            "cameras": _camera_record(cameras),
+            "joints": _joint_record(frame, joints),
+            "mano": _mano_record(frame, pair),
+        }
+
+    def _random(self, frame: Frame, owner: str) -> np.random.Generator:
+        """A generator for all that belongs to the frame's `subject`, `capture` or `index`."""
+        kind, split = ("subject", "capture", "index").index(owner), SPLITS.index(frame.split)
+        return np.random.default_rng([self.generate.seed, kind, split, getattr(frame, owner)])
+
+    def _pair(self, frame: Frame, cameras: list[Camera], random: np.random.Generator) -> Pair:
+        """A pair of the frame's subject that fits into every image."""
+        shape = self._random(frame, "subject").normal(size=SHAPE_COUNT).clip(-2, 2).round(6)
+        while True:
+            pair = stage(self.sampler.pair(random, shape, touching=frame.touching), cameras, random)
+            if pair is not None:
+                return pair
+
+
+def _image_records(frame: Frame, camera: Camera, joints: np.ndarray) -> tuple[dict, dict]:
+    """The records of an image and of its annotation, but for their ids."""
+    pixels = camera.project(joints[list(frame.shown)].reshape(-1, 3))[0]
+    low = np.clip(pixels.min(0) - 10, 0, None)
+    high = np.minimum(pixels.max(0) + 10, [camera.width, camera.height])
+    sequence = f"{frame.capture:04d}_{HAND_TYPES[frame.shown]}"
+    image = {
+        "file_name": f"Capture{frame.capture}/{sequence}/cam{camera.name}/image{frame.index:05d}.jpg",
+        "width": camera.width,
+        "height": camera.height,
+        "capture": frame.capture,
+        "subject": frame.subject,
+        "seq_name": sequence,
+        "camera": camera.name,
+        "frame_idx": frame.index,
+    }
+    annotation = {
+        "bbox": [*low.round(3).tolist(), *(high - low).round(3).tolist()],
+        "joint_valid": [[int(h in frame.shown)] for h in (RIGHT, LEFT) for _ in INTERHAND_ORDER],
+        "hand_type": HAND_TYPES[frame.shown],
+        "hand_type_valid": 1,
+    }
+    return image, annotation
+
+
+def _camera_record(cameras: list[Camera]) -> dict:
+    """One capture's entry of the camera file."""
+    fields = {"campos": "position", "camrot": "rotation", "focal": "focal", "princpt": "principal"}
+    return {key: {c.name: getattr(c, field).tolist() for c in cameras} for key, field in fields.items()}
+
+
+def _joint_record(frame: Frame, joints: np.ndarray) -> dict:
+    """One frame's entry of the joint file, from joints `[H, J, 3]` mm in the data set's order."""
+    world = [joints[h] if h in frame.shown else np.full_like(joints[h], _MISSING_MM) for h in (RIGHT, LEFT)]
+    return {
+        "world_coord": np.concatenate(world).round(4).tolist(),
+        "joint_valid": [[h in frame.shown] for h in (RIGHT, LEFT) for _ in INTERHAND_ORDER],
+        "hand_type": HAND_TYPES[frame.shown],
+        "hand_type_valid": True,
+    }
+
+
+def _mano_record(frame: Frame, pair: Pair) -> dict:
+    """One frame's entry of the file of MANO fits, metres; a hand that is not shown is None."""
+    fields = {"pose": pair.pose, "shape": pair.shape, "trans": pair.translation}
+    fit = lambda h: {key: value[h].tolist() for key, value in fields.items()}
+    return {hand: fit(h) if h in frame.shown else None for h, hand in enumerate(HANDS)}
+
+
+def _annotation_files(records: list[dict], seed: int) -> dict[str, dict]:
+    """The four annotation files of one split."""
+    cameras, joints, mano = {}, {}, {}
+    for record in records:
+        capture, index = str(record["frame"].capture), str(record["frame"].index)
+        cameras[capture] = record["cameras"]
+        joints.setdefault(capture, {})[index] = record["joints"]
+        mano.setdefault(capture, {})[index] = record["mano"]
+    both = [pair for record in records for pair in record["images"]]
+    images = [{"id": i, **image} for i, (image, _) in enumerate(both)]
+    # as in the original, the two lists need not run in the same order
+    order = np.random.default_rng(seed).permutation(len(both)).tolist()
+    annotations = [{"id": k, "image_id": i, **both[i][1]} for k, i in enumerate(order)]
+    data = {"images": images, "annotations": annotations}
+    return {"data": data, "camera": cameras, "joint_3d": joints, "MANO_NeuralAnnot": mano}

@@ -1,0 +1,188 @@
+"""Executed notebooks as self-contained pages: `python -m handdgcl.report.render`.
+
+Pictures, style and formulas (MathML) are inside a page: opening it asks no network for anything.
+"""
+
+import base64
+import logging
+import re
+from os.path import relpath
+from pathlib import Path
+
+import cv2
+import nbformat
+import numpy as np
+from jinja2 import PackageLoader
+from latex2mathml.converter import convert
+from nbconvert import HTMLExporter
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+from nbformat import NotebookNode
+from pygments.formatters import HtmlFormatter
+
+from handdgcl.files import InputError, replacing
+from handdgcl.project import Project, enter_project, show_progress
+
+SOURCES = Path("notebooks")  # what links in a notebook are relative to
+INDEX = "06_tables"  # the lesson that is the report's first page
+WEBP_QUALITY = 90
+# The first of these that an output has is shown.
+SHOWN = ("text/html", "text/markdown", "image/svg+xml", "image/png", "text/latex", "text/plain")
+WIDGET = "application/vnd.jupyter.widget-view+json"  # a progress bar, which a page cannot show
+
+log = logging.getLogger(__name__)
+
+
+class Renderer(IPythonRenderer):
+    """Markdown to HTML: formulas as MathML, headings with ids, links to other lessons' pages.
+
+    Args:
+        folder: where the page will be.
+
+    Attributes:
+        headings: (level, id, HTML) of all headings so far.
+    """
+
+    def __init__(self, folder: Path):
+        super().__init__(escape=False, embed_images=True, path=str(SOURCES))
+        self.folder, self.headings = folder, []
+
+    def block_math(self, body: str) -> str:
+        """A formula on its own line."""
+        return f'<div class="wide">{convert(body, display="block")}</div>'
+
+    def inline_math(self, body: str) -> str:
+        """A formula in a line of text."""
+        return convert(body)
+
+    def latex_environment(self, name: str, body: str) -> str:
+        """As `block_math`."""
+        return self.block_math(rf"\begin{{{name}}}{body}\end{{{name}}}")
+
+    def heading(self, text: str, level: int, **attrs) -> str:
+        """A heading that can be linked to."""
+        slug = re.sub(r"\W+", "-", plain(text).lower()).strip("-")
+        taken = {name for _, name, _ in self.headings}
+        slug = next(name for name in (slug, *(f"{slug}-{k}" for k in range(2, 99))) if name not in taken)
+        self.headings.append((level, slug, text))
+        return f'<h{level} id="{slug}">{text}</h{level}>\n'
+
+    def link(self, text: str, url: str, title: str | None = None) -> str:
+        """A link; one to a notebook goes to its page, one to another file is seen from the page."""
+        target, mark, fragment = url.partition("#")
+        if target.endswith(".ipynb") and "/" not in target:
+            url = page_name(Path(target).stem) + mark + fragment
+        elif target and not re.match(r"[a-z]+:|/", target):
+            url = relpath(SOURCES / target, self.folder) + mark + fragment
+        return super().link(text, url, title)
+
+    def table(self, text: str) -> str:
+        """A table that scrolls in its own box."""
+        return f'<div class="wide"><table>{text}</table></div>\n'
+
+
+def render_profile(project: Project) -> list[Path]:
+    """Render all executed notebooks of a profile, each linked to all others.
+
+    Raises:
+        InputError: there are none, one cannot be read, or a page could not be written.
+    """
+    source, folder = project.runs / "notebooks", project.reports
+    paths = sorted(source.glob("*.ipynb"))
+    if not paths:
+        raise InputError(f"{source}: no executed notebook; run `dvc repro` first")
+    names = [path.stem for path in paths]
+    pages = []
+    for path in paths:
+        page = folder / page_name(path.stem)
+        content = render(read_notebook(path), path.stem, names, folder)
+        with replacing(page) as temporary:
+            temporary.write_text(content, encoding="utf-8")
+        pages.append(page)
+    return pages
+
+
+def page_name(stem: str) -> str:
+    """The page of a notebook."""
+    return "index.html" if stem == INDEX else f"{stem}.html"
+
+
+def read_notebook(path: Path) -> NotebookNode:
+    """An executed notebook.
+
+    Raises:
+        InputError: it is not one.
+    """
+    try:
+        return nbformat.read(path, as_version=4)
+    except (OSError, ValueError, nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
+        raise InputError(f"{path}: not a notebook ({error}); delete it and run `dvc repro` again") from error
+
+
+def render(notebook: NotebookNode, name: str, names: list[str], folder: Path) -> str:
+    """One page.
+
+    Args:
+        notebook: executed; its Markdown is replaced by HTML.
+        name: its file's stem.
+        names: those of all lessons, for the navigation.
+        folder: where the page will be.
+    """
+    renderer = Renderer(folder)
+    markdown = MarkdownWithMath(renderer)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.metadata["contents"] = not renderer.headings  # the list of contents follows the title
+            renderer.attachments = cell.get("attachments", {})
+            cell.source = markdown.render(cell.source)
+        elif cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
+            section = plain(renderer.headings[-1][2]) if renderer.headings else name
+            for output in cell.outputs:
+                if "data" in output:
+                    _simplify(output.data, markdown, alt=section)
+    titles = [plain(text) for level, _, text in renderer.headings if level == 1]
+    exporter = HTMLExporter(extra_loaders=[PackageLoader("handdgcl", "report")], template_file="page.html.j2")
+    exporter.register_preprocessor(CoalesceStreamsPreprocessor, enabled=True)
+    page = {
+        "title": titles[0] if titles else name,
+        "links": [(lesson.replace("_", " "), page_name(lesson), lesson == name) for lesson in names],
+        "headings": [heading for heading in renderer.headings if heading[0] in (2, 3)],
+        "highlight": HtmlFormatter().get_style_defs(".highlight"),
+    }
+    return exporter.from_notebook_node(notebook, resources={"page": page})[0]
+
+
+def plain(html: str) -> str:
+    """A line of HTML without its tags."""
+    return re.sub(r"<[^>]+>", "", html)
+
+
+def _simplify(data: dict, markdown: MarkdownWithMath, *, alt: str) -> None:
+    """Keep what the page shows of an output: HTML or text; `alt` is the section that a picture stands in."""
+    kind = next((kind for kind in SHOWN if kind in data), None)
+    content = data.get(kind, "")
+    data.clear()
+    if kind in ("text/markdown", "text/latex"):
+        data["text/html"] = markdown.render(content)
+    elif kind == "image/png":
+        data["text/html"] = f'<figure><img src="{_webp(content)}" alt="{alt}"></figure>'
+    elif kind == "text/html":  # words are set to the left, numbers to the right
+        data[kind] = re.sub(r"<td([^>]*)>(?=\s*[A-Za-z(])", r'<td\1 style="text-align: left">', content)
+    elif kind == "image/svg+xml":
+        data["text/html"] = f"<figure>{content}</figure>"
+    elif kind:
+        data[kind] = content
+
+
+def _webp(png: str) -> str:
+    """A PNG in base64 as a data address, in WebP: far smaller, so that pages can be kept in Git."""
+    picture = cv2.imdecode(np.frombuffer(base64.b64decode(png), np.uint8), cv2.IMREAD_UNCHANGED)
+    _, webp = cv2.imencode(".webp", picture, [cv2.IMWRITE_WEBP_QUALITY, WEBP_QUALITY])
+    return f"data:image/webp;base64,{base64.b64encode(webp).decode()}"
+
+
+if __name__ == "__main__":
+    show_progress()
+    for written in render_profile(enter_project()):
+        log.info("%s", written)

@@ -1,0 +1,153 @@
+"""Hand model files: faithful licensed-style pickles are read, everything else is refused."""
+
+import pickle
+import pickletools
+import re
+import tomllib
+from fnmatch import fnmatch
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hand_files import OPEN_HAND, chumpy_array, licensed, open_hand, python2_object, scipy_csc, write_pickle
+from scipy import sparse
+
+from handdgcl.files import InputError
+from handdgcl.hands.mano_files import read_model
+
+
+def refusal(path):
+    with pytest.raises(InputError) as caught:
+        read_model(path)
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("protocol", [0, 2])
+@pytest.mark.parametrize("hand", ["left", "right"])
+def test_licensed_style_pickle_gives_the_same_dense_arrays(tmp_path, hand, protocol):
+    model = open_hand(hand)
+    read = read_model(write_pickle(tmp_path / f"MANO_{hand.upper()}.pkl", licensed(model), protocol))
+    assert read.keys() == model.keys()
+    for key, value in read.items():
+        assert type(value) is np.ndarray and value.dtype == model[key].dtype
+        np.testing.assert_array_equal(value, model[key], err_msg=key)
+
+
+def test_file_saved_again_by_current_python_without_chumpy(tmp_path):
+    model = open_hand()
+    path = tmp_path / "MANO_RIGHT.pkl"
+    for kind in (sparse.csc_matrix, sparse.csr_matrix):
+        path.write_bytes(pickle.dumps({**model, "J_regressor": kind(model["J_regressor"])}))
+        np.testing.assert_array_equal(read_model(path)["J_regressor"], model["J_regressor"])
+
+
+@pytest.mark.parametrize("protocol", [0, 2])
+def test_the_pickles_of_these_tests_are_python_2s(tmp_path, protocol):
+    data = write_pickle(tmp_path / "a.pkl", licensed(open_hand()), protocol).read_bytes()
+    newest = 0 if not data.startswith(b"\x80") else max(op.proto for op, _, _ in pickletools.genops(data))
+    assert newest == protocol
+    names = {b" ".join(name).decode() for name in re.findall(rb"c([\w.]+)\n(\w+)\n", data)}
+    python2 = {"numpy.core.multiarray _reconstruct", "scipy.sparse.csc csc_matrix", "chumpy.ch Ch"}
+    python2 |= {"chumpy.reordering Select", "__builtin__ set", "numpy ndarray", "numpy dtype"}
+    python2 |= set() if protocol else {"copy_reg _reconstructor", "__builtin__ object"}
+    assert names == python2
+
+
+@pytest.mark.parametrize("module, name", [("os", "system"), ("posix", "system"), ("__builtin__", "eval")])
+@pytest.mark.parametrize("inside", [False, True])
+def test_code_in_a_pickle_is_refused_by_name_and_does_not_run(tmp_path, module, name, inside):
+    mark = tmp_path / "ran"
+    command = f"touch {mark}" if name == "system" else f"open({str(mark)!r},'w')"
+    call = f"c{module}\n{name}\n(".encode() + b"S" + repr(command).encode() + b"\ntR"
+    body = b"(dS'v_template'\n" + call + b"s." if inside else call + b"."
+    path = tmp_path / "MANO_RIGHT.pkl"
+    path.write_bytes(body)
+    assert f"{module}.{name}" in refusal(path)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("name", ["numpy.load", "chumpy.ch_ops.add", "numpy.core.multiarray.fromfile"])
+def test_unknown_class_among_the_arrays_is_refused_by_name(tmp_path, name):
+    raw = {**licensed(open_hand()), "J": python2_object(*name.rsplit(".", 1), {})}
+    assert name in refusal(write_pickle(tmp_path / "MANO_RIGHT.pkl", raw))
+
+
+def test_attributes_of_permitted_classes_are_out_of_reach(tmp_path):
+    path = tmp_path / "MANO_RIGHT.pkl"  # protocol 4 resolves dotted names
+    path.write_bytes(b"\x80\x04\x8c\x05numpy\x8c\x0endarray.tofile\x93.")
+    assert "numpy.ndarray.tofile" in refusal(path)
+
+
+@pytest.mark.parametrize("suffix, place", [("pkl", "mano.is.tue.mpg.de"), ("npz", "install")])
+def test_missing_file_says_where_to_get_it(tmp_path, suffix, place):
+    message = refusal(tmp_path / f"MANO_LEFT.{suffix}")
+    assert place in message and "no such" in message
+
+
+def test_each_hand_in_the_others_place_is_refused(tmp_path):
+    for hand, other in (("left", "RIGHT"), ("right", "LEFT")):
+        path = write_pickle(tmp_path / f"MANO_{other}.pkl", licensed(open_hand(hand)))
+        assert f"holds a {hand} hand" in refusal(path)
+        unnamed = write_pickle(tmp_path / "hand.pkl", licensed(open_hand(hand)))
+        assert read_model(unnamed)["f"].shape == (1538, 3)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
+@pytest.mark.parametrize("suffix", ["pkl", "npz"])
+def test_truncated_file(tmp_path, suffix, share):
+    path = tmp_path / f"MANO_RIGHT.{suffix}"
+    if suffix == "pkl":
+        write_pickle(path, licensed(open_hand()))
+    else:
+        np.savez(path, **open_hand())
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data))])
+    assert "truncated" in refusal(path)
+
+
+@pytest.mark.parametrize("content", [b"<!DOCTYPE html><html>login</html>", b"I7\n.", b"\x80\x02Q."])
+def test_other_files(tmp_path, content):
+    path = tmp_path / "MANO_RIGHT.pkl"
+    path.write_bytes(content)
+    assert "not a hand model file" in refusal(path)
+
+
+def test_body_model_is_named(tmp_path):
+    raw = {**licensed(open_hand()), "v_template": np.zeros((6890, 3)), "hands_meanl": np.zeros(45)}
+    assert "SMPL-H" in refusal(write_pickle(tmp_path / "MANO_RIGHT.pkl", raw))
+    raw["v_template"] = chumpy_array(raw["v_template"])
+    assert "SMPL-H" in refusal(write_pickle(tmp_path / "MANO_RIGHT.pkl", raw))
+
+
+@pytest.mark.parametrize("key", sorted(open_hand()))
+def test_missing_key_and_wrong_shape_name_the_key(tmp_path, key):
+    raw = licensed(open_hand())
+    path = tmp_path / "MANO_RIGHT.pkl"
+    without = {k: v for k, v in raw.items() if k != key}
+    assert f"no '{key}'" in refusal(write_pickle(path, without))
+    message = refusal(write_pickle(path, {**raw, key: np.zeros((7, 5))}))
+    assert f"'{key}' has shape [7, 5]" in message
+
+
+def test_values_that_are_no_hand(tmp_path):
+    raw, path = licensed(open_hand()), tmp_path / "MANO_RIGHT.pkl"
+    broken = scipy_csc(np.eye(16, 778))
+    broken.indices = broken.indices + 1000
+    endless = chumpy_array(np.zeros(3))
+    endless.x = endless
+    for key, value, problem in (
+        ("weights", np.full((778, 16), np.nan), " holds values that are not finite"),
+        ("f", raw["f"] + 1, " names vertices"),
+        ("J_regressor", broken, ""),
+        ("shapedirs", endless, ""),
+    ):
+        assert f"'{key}'{problem}" in refusal(write_pickle(path, {**raw, key: value}))
+
+
+def test_open_hand_is_packaged_with_its_licence():
+    files = {entry.name for entry in OPEN_HAND.iterdir() if entry.is_file()}
+    assert files == {"open_hand_left.npz", "open_hand_right.npz", "PROVENANCE.md", "LICENSE"}
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+    patterns = project["tool"]["setuptools"]["package-data"]["handdgcl.hands.open_hand"]
+    assert all(any(fnmatch(name, pattern) for pattern in patterns) for name in files)

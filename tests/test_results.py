@@ -1,0 +1,176 @@
+"""Tables against an independent reading of the per-sample files; files that do not fit are refused."""
+
+import csv
+import json
+import statistics
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from run_folders import MACHINE, write_run
+
+from handdgcl.files import InputError
+from handdgcl.report.results import (
+    README_MARKS,
+    dvc_metrics,
+    fill_readme,
+    mean_sd,
+    parameter_differences,
+    provenance,
+    read_results,
+    table_1,
+    table_2,
+    write_csv,
+)
+from handdgcl.rows import ROWS, TABLE_2
+
+
+@pytest.fixture
+def rows(tmp_path):
+    write_run(tmp_path, "mean", 0, level=45)
+    for seed in (0, 1, 2):
+        write_run(tmp_path, "baseline", seed)
+        write_run(tmp_path, "similarity", seed, level=18)
+    return tmp_path
+
+
+def plain_mean(folder, column):
+    with open(folder / "samples.csv") as file:
+        return statistics.fmean(float(line[column]) for line in csv.DictReader(file))
+
+
+def test_tables_are_tidy(rows):
+    results = read_results(rows)
+    for name in ("metrics", "samples", "curves", "joints", "features", "facts"):
+        assert list(getattr(results, name).columns[:3]) == ["row", "title", "seed"]
+    assert list(results.metrics["row"]) == ["mean"] + ["baseline"] * 3 + ["similarity"] * 3
+    assert len(results.samples) == 7 * 8 and len(results.curves) == 6 * 3 and len(results.features) == 6
+    joints = results.joints[results.joints["row"] == "mean"]
+    assert len(joints) == 2 * 21 and set(joints["error_mm"]) == {45.0} and "middle1" in set(joints["joint"])
+
+
+def test_table_2_is_what_the_samples_say(rows):
+    write_run(rows, "dgclnet_self", 1)
+    results = read_results(rows)
+    table = table_2(results).set_index("row")
+    ours, base = (
+        [plain_mean(rows / f"{row}-{s}", "mpvpe_mm") for s in range(3)] for row in ("similarity", "baseline")
+    )
+    gain = [a - b for a, b in zip(ours, base, strict=True)]
+    line = table.loc["similarity"]
+    assert line["mpvpe_mm"] == pytest.approx(statistics.fmean(ours))
+    assert line["mpvpe_sd_mm"] == pytest.approx(statistics.stdev(ours))
+    assert line["mpvpe_difference_mm"] == pytest.approx(statistics.fmean(gain))
+    assert line["mpvpe_difference_sd_mm"] == pytest.approx(statistics.stdev(gain))
+    assert line["paper_mpvpe_difference_mm"] == -1.49 and line["seeds"] == 3
+    assert table.loc["mean", ["mpjpe_difference_mm", "mpjpe_sd_mm", "paper_mpjpe_mm"]].isna().all()
+    assert list(table.index) == ["mean", *TABLE_2, "dgclnet_self"]
+    assert np.isnan(table.loc["noise", "mpjpe_mm"]) and table.loc["noise", "paper_mpjpe_mm"] == 10.56
+    alone = plain_mean(rows / "dgclnet_self-1", "mpjpe_mm") - plain_mean(rows / "baseline-1", "mpjpe_mm")
+    assert table.loc["dgclnet_self", "mpjpe_difference_mm"] == pytest.approx(alone)
+    metrics = dvc_metrics(results)
+    assert metrics["similarity"]["mpvpe_mm"] == line["mpvpe_mm"] and metrics["similarity"]["seeds"] == 3
+    assert "mpjpe_sd_mm" not in metrics["mean"]  # one seed has no deviation
+
+
+def test_the_committed_table_is_what_the_committed_samples_say():
+    folder = Path(__file__).parents[1] / "reports" / "default"
+    table = pd.read_csv(folder / "table2.csv").set_index("row")
+    for column in ("mpjpe_mm", "mpvpe_mm"):
+        means = {path.name: plain_mean(path, column) for path in (folder / "rows").iterdir()}
+        for row, line in table.iterrows():
+            seeds = [name for name in means if name.rsplit("-", 1)[0] == row]
+            assert len(seeds) == line["seeds"]
+            assert line[column] == pytest.approx(statistics.fmean(means[name] for name in seeds), abs=1e-4)
+            if row not in ("mean", "baseline"):
+                gain = [means[name] - means[name.replace(row, "baseline")] for name in seeds]
+                difference = line[column.replace("_mm", "_difference_mm")]
+                assert difference == pytest.approx(statistics.fmean(gain), abs=2e-4)
+
+
+def test_table_1_marks_what_is_quoted(rows):
+    table = table_1(read_results(rows), data="open hand").set_index("method")
+    quoted, measured = (table[table["source"] == source] for source in ("quoted", "measured"))
+    assert len(quoted) == 7 and quoted["seeds"].isna().all() and set(quoted["data"]) == {"InterHand2.6M"}
+    assert len(measured) == 3 and set(measured["data"]) == {"open hand"}
+    ours = measured.loc["Mean hand (no image), ours", "mpjpe_mm"]
+    assert ours == pytest.approx(plain_mean(rows / "mean-0", "mpjpe_mm"))
+    full_method = table.loc["HandDGCL (Han et al. 2023)", ["mpjpe_mm", "mpvpe_mm"]]
+    assert tuple(full_method) == ROWS["similarity"].paper_mm
+
+
+def test_a_table_reads_back(rows, tmp_path):
+    table = table_2(read_results(rows))
+    write_csv(table, tmp_path / "new" / "table2.csv")
+    again = pd.read_csv(tmp_path / "new" / "table2.csv").astype({"seeds": "Int64"})
+    pd.testing.assert_frame_equal(again, table, atol=1e-4)
+
+
+def test_different_origins_and_parameters_are_listed(rows):
+    assert parameter_differences(read_results(rows)).empty
+    write_run(rows, "mask", 0, commit="beef", machine=MACHINE | {"accelerator": "Some GPU"})
+    write_run(rows, "mask", 1, trained_at="decaf", parameters={"a": {"b": 2}, "seeds": [1]})
+    results = read_results(rows)
+    origin = provenance(results).set_index("commit")
+    assert list(origin.loc["beef"]) == ["Some CPU, 2 cores, 24 GiB, Some GPU", "mask-0"]
+    assert "baseline-2" in origin.loc["c0ffee", "runs"] and len(origin) == 3
+    assert origin.loc["c0ffee (trained at decaf)", "runs"] == "mask-1"
+    found = parameter_differences(results).set_index("value")
+    assert set(found["parameter"]) == {"a.b"}
+    assert found.loc["2", "runs"] == "mask-1" and "baseline-0" in found.loc["1", "runs"]
+
+
+def test_without_a_baseline_there_is_no_difference(tmp_path):
+    write_run(tmp_path, "mask", 0)
+    assert table_2(read_results(tmp_path))["mpjpe_difference_mm"].isna().all()
+
+
+def test_a_row_that_is_unknown_is_named_and_left_out(rows):
+    write_run(rows, "mine", 0)
+    with pytest.warns(UserWarning, match=r"not in handdgcl/rows\.py: mine"):
+        results = read_results(rows)
+    assert "mine" not in set(results.metrics["row"])
+
+
+def change(path, **values):
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (
+            lambda f: change(f / "metrics.json", metrics={"mpjpe_mm": 19.0}),
+            r"baseline-1: mpjpe_mm is 19.0 in metrics.json",
+        ),
+        (lambda f: (f / "metrics.json").write_text("{"), r"metrics.json: not JSON"),
+        (lambda f: (f / "metrics.json").write_text("{}"), r"metrics.json: 'commit' is missing"),
+        (lambda f: (f / "samples.csv").unlink(), r"samples.csv: no such file"),
+        (lambda f: (f / "samples.csv").write_text(""), r"samples.csv: not CSV"),
+        (lambda f: (f / "samples.csv").write_text("hand\nleft\n"), r"samples.csv: 'image_id' is missing"),
+        (lambda f: write_run(f.parent, "flip", 0, images=5), "flip-0 and mean-0 were measured on different"),
+    ],
+)
+def test_runs_that_do_not_fit_are_refused(rows, spoil, message):
+    spoil(rows / "baseline-1")
+    with pytest.raises(InputError, match=message):
+        read_results(rows)
+
+
+def test_no_runs_are_refused(tmp_path):
+    with pytest.raises(InputError, match="dvc repro"):
+        read_results(tmp_path / "nowhere")
+
+
+def test_the_readme_changes_between_its_markers_only(tmp_path):
+    begin, end = README_MARKS
+    readme = tmp_path / "README.md"
+    readme.write_text(f"above\n{begin}\nold\n{end}\nbelow\n")
+    for _ in range(2):
+        fill_readme(readme, "first", mean_sd(-1.5, 0.25, "+"))
+        assert readme.read_text() == f"above\n{begin}\nfirst\n\n-1.50 ± 0.25\n{end}\nbelow\n"
+    assert mean_sd(1.5, np.nan) == "1.50" and mean_sd(np.nan, np.nan) == ""
+    readme.write_text(begin)
+    with pytest.raises(InputError, match="markers"):
+        fill_readme(readme, "first")
