@@ -1,4 +1,4 @@
-"""One process of a training by several: python one_rank.py CONFIG STORE OUT still|whole|cut."""
+"""One process of a training by several: python one_rank.py CONFIG OUT still|whole|cut, in the project."""
 
 import json
 import os
@@ -8,11 +8,12 @@ from pathlib import Path
 import torch
 
 from handdgcl.config import load_config
+from handdgcl.project import Project
 from handdgcl.train import run
 from handdgcl.train.module import TrainingModule
 
-CONFIG, STORE, OUT = map(Path, sys.argv[1:4])
-MODE = sys.argv[4]
+CONFIG, OUT = map(Path, sys.argv[1:3])
+MODE = sys.argv[3]
 
 
 class Watched(run.FirstState):
@@ -30,7 +31,7 @@ class Watched(run.FirstState):
 
     def on_train_end(self, trainer, module: TrainingModule):
         rank = trainer.global_rank
-        torch.save(module.contrastive.queue.state_dict(), OUT / f"queue-{rank}.pt")
+        torch.save(module.dgclnet.queue.state_dict(), OUT / f"queue-{rank}.pt")
         values = [{k: v for k, v in line.items() if k != "seconds"} for line in module.history]
         (OUT / f"history-{rank}.json").write_text(json.dumps(values))
 
@@ -38,4 +39,5 @@ class Watched(run.FirstState):
 torch.set_num_threads(1)
 run.FirstState = Watched
 config = load_config(CONFIG)
-run.train_row("similarity", 3, config, store=STORE, out=OUT, work=OUT / "work", root=OUT)
+os.chdir(OUT)
+run.train_row("similarity", 3, Project(config))

@@ -4,48 +4,34 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy.stats import pearsonr
 
 from handdgcl.data.store import Store
-from handdgcl.evaluate import load_model
-from handdgcl.evaluate.branches import row_features, run_branches
 from handdgcl.evaluate.features import (
     alignment,
-    closeness_of,
-    correlation,
-    look,
-    measures,
+    collect_features,
+    inspect_features,
+    measure_features,
     nearest,
     neighbour_errors,
     off_diagonal,
+    probe,
     similarities,
     uniformity,
     write_features,
 )
-from handdgcl.evaluate.probe import probe, ridge
-from handdgcl.train import train_row
+from handdgcl.rows import get_row
+from handdgcl.train.checkpoint import load_model
 from handdgcl.train.module import TrainingModule
 
 OF_EACH = {
-    *("probe_none_mm", "probe_graph_mm", "probe_graph_r2", "apart", "apart_cosine", "uniformity"),
+    *("probe_none_mm", "probe_graph_mm", "probe_graph_r2", "cos_images", "feature_std", "uniformity"),
     *("effective_rank", "pose_correlation", "pose_correlation_before"),
     *("neighbour_mm", "neighbour_best_mm", "neighbour_chance_mm"),
 }
-OF_DISTURBED = {
-    *("probe_disturbed_mm", "probe_disturbed_r2", "moved", "moved_cosine", "alignment"),
+OF_TWO_BRANCHES = {
+    *("probe_disturbed_mm", "probe_disturbed_r2", "cos_disturbed", "alignment"),
     *("uniformity_disturbed", "effective_rank_disturbed"),
 }
-
-
-@pytest.fixture(scope="module")
-def checkpoints(tiny_config, tiny_store, tracking, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("checkpoints")
-    return {
-        row: train_row(
-            row, 3, tiny_config, store=tiny_store, out=folder / row, work=folder / "work" / row, root=tracking
-        )
-        for row in ("baseline", "edge", "dgclnet")
-    }
 
 
 @pytest.fixture
@@ -53,28 +39,33 @@ def rng():
     return np.random.default_rng(0)
 
 
-def test_ridge_is_least_squares_with_rows_for_the_penalty(rng):
-    x, y, new = rng.normal(size=(30, 2, 50)), rng.normal(size=(30, 2, 6)), rng.normal(size=(7, 2, 50))
-    for strength in (0.1, 10.0):
-        got = ridge(x, y, new, np.array([strength]))[0]
-        for hand in range(2):
-            centred = x[:, hand] - x[:, hand].mean(0)
-            penalty = strength * np.square(centred).sum() / 30  # the features' mean square
-            rows = np.vstack([centred, np.sqrt(penalty) * np.eye(50)])
-            weights = np.linalg.lstsq(rows, np.vstack([y[:, hand], np.zeros((50, 6))]))[0]
-            weights_free = y[:, hand].mean(0) + (new[:, hand] - x[:, hand].mean(0)) @ weights
-            # The rows hold y with its mean, which centred features do not see.
-            assert np.allclose(got[:, hand], weights_free)
+def test_the_probe_is_ridge_regression_with_the_strength_that_reads_held_out_images_best(rng):
+    x, new = rng.normal(size=(30, 2, 50)), rng.normal(size=(7, 2, 50))
+    y = x[:, :, :6] + rng.normal(size=(30, 2, 6))
+    read = probe(x, new, y)
+
+    def ridge(x, y, new, strength):
+        """Least squares with rows for the penalty, which is relative to the features' mean square."""
+        centred = x - x.mean(0)
+        rows = np.vstack([centred, np.sqrt(strength) * np.eye(50)])
+        weights = np.linalg.lstsq(rows, np.vstack([y - y.mean(0), np.zeros((50, 6))]))[0]
+        return y.mean(0) + (new - x.mean(0)) @ weights
+
+    for hand in range(2):
+        own, wanted = x[:, hand], y[:, hand]
+        strengths = np.square(own - own.mean(0)).sum() / 30 * 10.0 ** np.arange(-2, 3)
+        errors = [np.square(ridge(own[:24], wanted[:24], own[24:], s) - wanted[24:]).sum() for s in strengths]
+        expected = ridge(own, wanted, new[:, hand], strengths[np.argmin(errors)])
+        assert np.allclose(read[:, hand], expected)
 
 
 def test_the_probe_reads_what_is_linear_and_nothing_from_noise(rng):
     x, new = rng.normal(size=(400, 2, 10)), rng.normal(size=(100, 2, 10))
     map_ = rng.normal(size=(2, 10, 6))
     through = lambda features: np.einsum("nhd,hdk->nhk", features, map_) + 3
-    assert np.abs(probe(x, through(x), new) - through(new)).max() < 0.1
+    assert np.abs(probe(x, new, through(x)) - through(new)).max() < 0.5
     y = rng.normal(size=(400, 2, 6))
-    read = probe(x, y, new)
-    assert np.square(read - y.mean(0)).mean() < 0.05  # near the mean, as nothing is to be read
+    assert np.square(probe(x, new, y) - y.mean(0)).mean() < 0.05  # near the mean, as nothing is to be read
 
 
 def test_alignment_and_uniformity_are_wang_and_isolas(rng):
@@ -83,34 +74,24 @@ def test_alignment_and_uniformity_are_wang_and_isolas(rng):
     pairs = [np.exp(-2 * np.sum((x[i] - x[j]) ** 2)) for i in range(9) for j in range(i)]
     assert float(uniformity(torch.tensor(x))) == pytest.approx(np.log(np.mean(pairs)))
     assert float(uniformity(torch.ones(4, 1))) == 0  # collapsed
-    opposite = torch.tensor([[1.0], [-1.0]])
-    assert float(uniformity(opposite)) == pytest.approx(-8)  # exp(-2 * 2²)
+    assert float(uniformity(torch.tensor([[1.0], [-1.0]]))) == pytest.approx(-8)  # exp(-2 * 2²)
 
 
 def test_pairs_of_different_images():
     assert off_diagonal(torch.arange(9).view(3, 3)).tolist() == [1, 2, 3, 5, 6, 7]
 
 
-def test_correlation_is_pearsons_of_the_pairs(rng):
-    S = [torch.tensor(m + m.T) for m in rng.random((2, 6, 6))]
-    upper = [m[np.triu_indices(6, 1)] for m in S]
-    assert correlation(*S) == pytest.approx(pearsonr(*upper).statistic)
-    assert np.isnan(correlation(S[0][:1, :1], S[1][:1, :1]))
-
-
-def test_the_nearest_are_foreign_and_in_order():
+def test_the_nearest_are_of_other_subjects_and_in_order():
     similar = torch.tensor([[1.0, 0.9, 0.2, 0.5], [0.9, 1, 0.3, 0.1], [0.2, 0.3, 1, 0.8], [0.5, 0.1, 0.8, 1]])
     subject = np.array([0, 0, 1, 1])
-    foreign = subject[:, None] != subject
-    assert nearest(similar, foreign, 2).tolist() == [[3, 2], [2, 3], [1, 0], [0, 1]]
+    assert nearest(similar, subject[:, None] != subject, 2).tolist() == [[3, 2], [2, 3], [1, 0], [0, 1]]
 
 
 def test_neighbours_are_as_far_as_a_loop_says(rng):
     joints = torch.tensor(rng.normal(size=(5, 2, 21, 3)))
     S_p = torch.tensor(rng.random((5, 5)))
     _, S_g = similarities(joints, joints)
-    foreign = ~np.eye(5, dtype=bool)
-    found = neighbour_errors(S_p, S_g, joints, foreign)
+    found = neighbour_errors(S_p, S_g, joints, ~np.eye(5, dtype=bool))
     bone = np.linalg.norm(joints[:, :, 9] - joints[:, :, 0], axis=-1)
     unit = (joints.numpy() - joints[:, :, [9]].numpy()) / bone[..., None, None]
     far = lambda i, k: np.mean(1000 * bone[i][:, None] * np.linalg.norm(unit[k] - unit[i], axis=-1))
@@ -121,42 +102,41 @@ def test_neighbours_are_as_far_as_a_loop_says(rng):
     assert found["neighbour_best_mm"] < found["neighbour_chance_mm"]
 
 
-def test_each_row_has_the_columns_that_are_defined_for_it(checkpoints, tiny_store, tmp_path):
+def test_each_row_has_the_columns_that_are_defined_for_it(train, project, tmp_path):
     tables = {}
-    for row, checkpoint in checkpoints.items():
-        write_features(checkpoint, store=tiny_store, out=tmp_path / row)
+    for row in ("baseline", "edge", "dgclnet"):
+        write_features(load_model(train(row)), store=project.store, out=tmp_path / row)
         tables[row] = pd.read_csv(tmp_path / row / "features.csv")
         assert len(tables[row]) == 1 and np.isfinite(tables[row]).all(axis=None)
     assert set(tables["baseline"]) == OF_EACH
-    assert set(tables["edge"]) == set(tables["dgclnet"]) == OF_EACH | OF_DISTURBED
+    assert set(tables["edge"]) == set(tables["dgclnet"]) == OF_EACH | OF_TWO_BRANCHES
     edge = tables["edge"].iloc[0]  # its features are as they were; its graph is not
-    assert edge["moved"] == 0 and edge["probe_disturbed_mm"] == edge["probe_graph_mm"]
-    assert edge["alignment"] > 0
+    assert edge["cos_disturbed"] == pytest.approx(1) and edge["alignment"] > 0
+    assert edge["probe_disturbed_mm"] == edge["probe_graph_mm"]
     before = [table["pose_correlation_before"].item() for table in tables.values()]
     assert before == [before[0]] * 3  # equal seeds start from equal weights
 
 
-def test_before_training_is_the_weights_that_the_seed_gives(checkpoints, tiny_store, tiny_config, hands):
-    from handdgcl.rows import get_row
-
-    trained = load_model(checkpoints["dgclnet"])
-    looked = look(trained, tiny_store)
-    network = TrainingModule(get_row("dgclnet"), tiny_config, hands, seed=3).network.eval()
-    raw = Store(tiny_store / "val").batch(looked.positions)
+def test_features_are_those_of_the_network_and_of_its_start(train, project, hands):
+    trained = load_model(train("dgclnet"))
+    found = inspect_features(trained, project.store)
+    raw = Store(project.store / "val").batch(found.positions)
+    start = TrainingModule(get_row("dgclnet"), project.config, hands, seed=3).network.eval()
     with torch.inference_mode():
-        assert torch.allclose(network(raw.image).graph_k, looked.first, atol=1e-5)
-    assert measures(looked)["pose_correlation"] != measures(looked)["pose_correlation_before"]
+        output = trained.network(raw.image)
+        assert torch.allclose(start(raw.image).graph_k, found.initial, atol=1e-5)
+    assert torch.allclose(output.graph, found.val.G, atol=1e-5)
+    assert torch.allclose(output.graph_k, found.val.G_k, atol=1e-5)
+    measured = measure_features(found)
+    S_p, S_g = (off_diagonal(S) for S in similarities(output.graph_k, found.val.joints))
+    assert measured["pose_correlation"] == pytest.approx(np.corrcoef(S_p, S_g)[0, 1], abs=1e-3)
+    G, G_hat = (x.flatten(1).numpy() for x in (found.val.G, found.val.G_hat))
+    cosine = (G * G_hat).sum(1) / np.linalg.norm(G, axis=1) / np.linalg.norm(G_hat, axis=1)
+    assert measured["cos_disturbed"] == pytest.approx(cosine.mean(), rel=1e-4)
 
 
-def test_both_branches_are_those_of_one_batch(checkpoints, tiny_store):
-    val = Store(tiny_store / "val")
-    raw = val.batch(range(4))
-    for row in ("edge", "dgclnet"):
-        seen = row_features(load_model(checkpoints[row]), val, range(4))
-        branches = run_branches(checkpoints[row], raw, seed=3)
-        assert torch.equal(seen.disturbed_k, branches.disturbed_k)
-    graph, other = (x.flatten(1).numpy() for x in (seen.graph, seen.disturbed))
-    moved = np.linalg.norm(other - graph, axis=1) / np.linalg.norm(graph, axis=1)
-    assert closeness_of(seen)["moved"] == pytest.approx(moved.mean(), rel=1e-5)
-    cosine = (graph * other).sum(1) / np.linalg.norm(graph, axis=1) / np.linalg.norm(other, axis=1)
-    assert closeness_of(seen)["moved_cosine"] == pytest.approx(cosine.mean(), rel=1e-4)
+def test_a_row_of_its_own_without_a_disturbance_has_one_branch(train, project):
+    trained = load_model(train("baseline_consistent"))
+    assert trained.dgclnet is not None
+    features = collect_features(trained, Store(project.store / "val"), range(2))
+    assert features.G_hat is None and len(features.G) == 2

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from handdgcl.evaluate import read_hand_file
-from handdgcl.evaluate.handfile import check_arrays
+from handdgcl.evaluate.handfile import check_arrays, read_hand_file
 from handdgcl.files import InputError
 
 
@@ -75,5 +74,17 @@ def test_optional_arrays_are_read_and_others_named(prediction, tmp_path):
     np.savez(tmp_path / "p.npz", **prediction, **more, intrinsics=np.eye(3))
     file = read_hand_file(tmp_path / "p.npz")
     assert len(file) == 6 and file.intrinsics.shape == (6, 3, 3) and file.ignored == ("names",)
-    assert (file.vertices[1][:] == prediction["right"]).all() and (file.joints[0][2:4] == 1).all()
+    assert (file.vertices[:, 1] == prediction["right"]).all() and (file.joints[:, 0] == 1).all()
     assert file.pixels is None
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_changed_byte_or_a_short_file_is_refused(save, prediction, tmp_path):
+    path = tmp_path / "p.npz"
+    save(path, **prediction)
+    content = bytearray(path.read_bytes())
+    content[5000] ^= 1
+    for damaged in (bytes(content), bytes(content[:-3000])):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"p\.npz: not an \.npz of plain arrays"):
+            read_hand_file(path)

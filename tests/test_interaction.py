@@ -12,12 +12,18 @@ from joblib import parallel_config
 from scipy.spatial.transform import Rotation
 
 from handdgcl.data.batch import HandBatch
-from handdgcl.evaluate.closeness import closeness
-from handdgcl.evaluate.interaction import failures, interaction_errors, true_interaction
-from handdgcl.evaluate.masks import FILL, GRID, mask_errors, true_masks
+from handdgcl.evaluate.interaction import (
+    FILL,
+    GRID,
+    failures,
+    interaction_errors,
+    mask_errors,
+    true_interaction,
+    true_masks,
+)
 from handdgcl.evaluate.run import TrueSplit, contact_errors
-from handdgcl.hands.camera import bone_scale
-from handdgcl.hands.contact import pair_contact, seal, sealed_faces
+from handdgcl.hands.camera import bone_scale, relative_root, root_aligned
+from handdgcl.hands.contact import closeness, pair_contact, seal, sealed_faces
 from handdgcl.hands.raster import rasterize
 from handdgcl.hands.topology import LEFT, RIGHT
 from handdgcl.model.network import Output
@@ -227,10 +233,10 @@ def test_the_networks_hands_are_measured_where_it_puts_them(hands, pairs, faces)
     joints = hands.joints(vertices)
     unit, root = bone_scale(joints), joints[:, :, [9]]
     output = Output(
-        vertices=(vertices - root) / unit,
+        vertices=root_aligned(vertices, joints),
         scale=unit[..., 0, 0],
         camera=torch.cat([900 * unit[..., 0], 900 * root[:, :, 0, :2] + 100], -1),
-        relative_root=(root[:, LEFT, 0] - root[:, RIGHT, 0]) / unit[..., 0, 0].mean(1, keepdim=True),
+        relative_root=relative_root(joints) / unit[..., 0, 0].mean(1, keepdim=True),
         graph=torch.zeros(0),
         graph_k=torch.zeros(0),
     )

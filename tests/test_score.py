@@ -8,9 +8,8 @@ import torch
 from test_metrics import numpy_aligned
 
 from handdgcl.cli import main
-from handdgcl.evaluate import score
 from handdgcl.evaluate.handfile import check_arrays
-from handdgcl.evaluate.score import pck_auc, pck_curve
+from handdgcl.evaluate.score import pck_auc, pck_curve, score
 from handdgcl.files import InputError
 from handdgcl.hands.topology import FINGERS, JOINTS
 
@@ -205,28 +204,23 @@ def test_an_inside_out_prediction_is_reported_not_counted_as_free_of_collisions(
     assert "penetration_depth_mm" not in found["metrics"] and "true_penetration_depth_mm" in found["metrics"]
 
 
-def test_the_command_prints_a_table_and_leaves_json(prediction, truth, tmp_path, capsys, caplog):
-    caplog.set_level("INFO", "handdgcl")
+def test_the_command_prints_a_table_and_leaves_json(prediction, truth, tmp_path, capsys):
     np.savez(tmp_path / "p.npz", **prediction, names=np.arange(N))
     np.savez_compressed(tmp_path / "t.npz", **truth)
     out = tmp_path / "out" / "score.json"
-    arguments = [
-        "score",
-        "--pred",
-        str(tmp_path / "p.npz"),
-        "--truth",
-        str(tmp_path / "t.npz"),
-        "--out",
-        str(out),
-    ]
+    files = ["score", "--pred", str(tmp_path / "p.npz"), "--truth", str(tmp_path / "t.npz")]
+    arguments = [*files, "--out", str(out)]
     assert main(arguments) == 0
     summary = json.loads(out.read_text())
     assert summary["pairs"] == N and summary["hands"] == "open" and "names" in summary["notes"][0]
-    text = caplog.text
+    text = capsys.readouterr().out
     assert "MPJPE (Tables 1-2)" in text and "middle MCP" in text and "metacarpal" in text
     assert f"{summary['metrics']['mpjpe_mm']:.3f}" in text and "overlap 0.33 to 0.67" in text
     assert main([*arguments, "--positions"]) == 0
     assert "penetration_depth_mm" not in json.loads(out.read_text())["metrics"]
+    capsys.readouterr()
+    assert main([*files, "--positions", "--out", str(tmp_path / "p.npz" / "a.json")]) == 2
+    assert "MPJPE" in capsys.readouterr().out  # the table is there, whatever happens to the file
     assert main(["score", "--pred", str(tmp_path / "none.npz"), "--truth", str(tmp_path / "t.npz")]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "none.npz: no such file" in error

@@ -10,14 +10,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from nbclient import NotebookClient
 
 from handdgcl.config import to_dict
 from handdgcl.data.loader import open_store, train_batches
-from handdgcl.evaluate import evaluate_checkpoint, evaluate_mean_hand, load_model
 from handdgcl.files import InputError
 from handdgcl.project import Project
 from handdgcl.rows import ROWS, get_row
@@ -26,6 +27,7 @@ from handdgcl.train.parts import StoreData
 from handdgcl.train.run import train_row
 
 PATIENCE_S = 600  # with processes of seconds, on a machine that others use as well
+OUTPUTS = Path("runs/tiny/rows/similarity/3")
 MAIN = {"loss", "joints_3d", "vertices_3d", "joints_2d", "length", "transition"}
 
 
@@ -175,89 +177,6 @@ def test_an_interrupted_run_continues_to_the_same_result(
     assert all(torch.equal(value, expected[1][key]) for key, value in ours.items())
 
 
-def test_one_sample_is_enough(train, tiny_config, tiny_store, tmp_path, hands):
-    from layout import write_layout
-
-    from handdgcl.data.prepare import prepare_split
-
-    layout = write_layout(tmp_path / "one", frames=1, cameras=1)
-    for split in ("train", "val", "test"):
-        prepare_split(layout, split, tmp_path / "store" / split, tiny_config.data, hands)
-    checkpoint = train(store=tmp_path / "store")
-    metrics = evaluate_checkpoint(checkpoint, tiny_config, store=tmp_path / "store", out=tmp_path / "results")
-    assert np.isfinite(metrics["mpjpe_mm"])
-    evaluate_mean_hand(tiny_config, store=tmp_path / "store", out=tmp_path / "mean")
-
-
-def test_evaluation_keeps_every_sample_and_says_what_made_it(train, tiny_config, tiny_store, tmp_path):
-    checkpoint = train("baseline")
-    metrics = evaluate_checkpoint(checkpoint, tiny_config, store=tiny_store, out=tmp_path / "results")
-    table = pd.read_csv(tmp_path / "results" / "samples.csv")
-    assert len(table) == 2 * len(open_store(tiny_store / "test"))
-    by_hand = table.groupby("hand")["mpjpe_mm"].mean()
-    assert metrics["mpjpe_mm"] == pytest.approx(by_hand.mean(), rel=1e-4)
-    record = json.loads((tmp_path / "results" / "metrics.json").read_text())
-    assert record["row"] == "baseline" and record["seed"] == 3 and record["machine"]["cores"] > 0
-    assert record["parameters"]["loss"]["joints_3d"] == 10 and record["commit"]
-    assert record["trained_at"] == json.loads(checkpoint.with_name("run.json").read_text())["commit"]
-    assert set(table["mask_iou"].between(0, 1)) == {True} and record["metrics"] == metrics
-    for name in ("penetration_depth_mm", "penetration_volume_cm3"):
-        missing = int(table[name].isna().sum()) // 2
-        assert record["not_measured"][name] == missing and record["not_measured"][f"true_{name}"] == 0
-        assert metrics[f"true_{name}"] == pytest.approx(table[f"true_{name}"].mean(), rel=1e-4)
-
-
-def test_mean_hand_is_the_mean_of_training_in_unit_bones(tiny_config, tiny_store, tmp_path, hands):
-    metrics = evaluate_mean_hand(tiny_config, store=tiny_store, out=tmp_path)
-    J = hands.joint_regressor.numpy()
-
-    def joints_of(split):
-        return np.einsum("hjv,nhvc->nhjc", J, open_store(tiny_store / split).vertices(range(10)).numpy())
-
-    def unit(split):
-        joints = joints_of(split)
-        bone = np.linalg.norm(joints[:, :, 9] - joints[:, :, 0], axis=-1)[..., None, None]
-        return (joints - joints[:, :, 9:10]) / bone, bone
-
-    mean = unit("train")[0].mean(0)
-    mean /= np.linalg.norm(mean[:, 9] - mean[:, 0], axis=-1)[:, None, None]  # the metric's own scale
-    joints, bone = unit("test")
-    expected = 1000 * np.linalg.norm(bone * (mean - joints), axis=-1).mean()
-    assert metrics["mpjpe_mm"] == pytest.approx(expected, rel=1e-4)
-
-    def apart(joints, unit):
-        return (joints[:, 0, 9] - joints[:, 1, 9]) / unit[:, :, 0, 0].mean(1, keepdims=True)
-
-    J_train, J_test = (joints_of(split) for split in ("train", "test"))
-    relative = apart(J_train, unit("train")[1]).mean(0) * unit("train")[1][:, :, 0, 0].mean(0).mean()
-    truth = J_test[:, 0, 9] - J_test[:, 1, 9]
-    expected = 1000 * np.linalg.norm(relative - truth, axis=-1).mean()
-    assert metrics["mrrpe_mm"] == pytest.approx(expected, rel=1e-4)
-    assert "pixel_px" not in metrics and "mask_iou" not in metrics  # it has no camera
-    assert metrics["penetration_depth_mm"] >= 0 and metrics["true_penetration_depth_mm"] >= 0
-
-
-def test_checkpoints_that_do_not_fit_are_refused(train, tiny_config, tiny_store, tmp_path):
-    checkpoint = train("baseline")
-    other = change(tiny_config, "loss", length=0.5)
-    with pytest.raises(InputError, match=r"checkpoint\.ckpt: trained with loss\.length = 0\.001, not 0\.5"):
-        evaluate_checkpoint(checkpoint, other, store=tiny_store, out=tmp_path / "results")
-    other = change(tiny_config, "train", lr=0.5)
-    with pytest.raises(InputError, match=r"trained with train\.lr = .*, not 0\.5"):
-        evaluate_checkpoint(checkpoint, other, store=tiny_store, out=tmp_path / "results")
-    with pytest.raises(InputError, match="no such checkpoint"):
-        load_model(tmp_path / "absent.ckpt")
-    broken = tmp_path / "broken.ckpt"
-    broken.write_bytes(checkpoint.read_bytes()[:1000])
-    with pytest.raises(InputError, match=r"broken\.ckpt: not a checkpoint"):
-        load_model(broken)
-    content = torch.load(checkpoint)
-    content["config"]["graph"]["features"] = 16
-    torch.save(content, broken)
-    with pytest.raises(InputError, match=r"broken\.ckpt: its weights do not fit.*graph_side"):
-        load_model(broken)
-
-
 def test_missing_data_names_the_remedy(tiny_config, tmp_path):
     with pytest.raises(InputError, match="prepare the data"):
         StoreData(tmp_path, tiny_config, 0)
@@ -274,7 +193,7 @@ def test_two_processes_train_as_one_on_the_joint_batch(tiny_config, tiny_store, 
         assert (queue["index"] == expected["index"]).all()
         assert torch.allclose(queue["poses"], expected["poses"], atol=1e-5)
         assert torch.allclose(queue["features"], expected["features"], atol=1e-3)
-    table, expected = curves(two / "checkpoint.ckpt"), curves(one / "checkpoint.ckpt")
+    table, expected = (curves(folder / OUTPUTS / "checkpoint.ckpt") for folder in (two, one))
     terms = [name for name in table.columns if name.startswith(("train_", "val_"))]
     assert {"train_self", "train_cross", "train_consistent"} <= set(terms)
     assert np.allclose(table[terms], expected[terms], rtol=1e-3)
@@ -284,15 +203,35 @@ def test_two_processes_go_on_after_a_kill_under_slurm_too(tiny_config, tiny_stor
     whole = start_processes(tiny_config, tiny_store, tmp_path / "whole", 2, "whole")
     cut = start_processes(tiny_config, tiny_store, tmp_path / "cut", 2, "cut")
     assert [process.wait(PATIENCE_S) for process in whole + cut] == [0, 0, 3, 3]
-    assert (tmp_path / "cut" / "work" / "states" / "last.ckpt").exists()
+    assert list((tmp_path / "cut").glob("runs/tiny/work/*/states/last.ckpt"))
     assert not (tmp_path / "cut" / "history-0.json").exists()
     resumed = start_processes(tiny_config, tiny_store, tmp_path / "cut", 2, "whole", start=slurm)
     assert [process.wait(PATIENCE_S) for process in resumed] == [0, 0]
-    for name in ("checkpoint.ckpt", "curves.csv", "history-0.json"):
+    for name in (OUTPUTS / "checkpoint.ckpt", OUTPUTS / "curves.csv", "history-0.json"):
         ours, theirs = ((tmp_path / folder / name).read_bytes() for folder in ("cut", "whole"))
         assert ours == theirs, name
     for folder in (tmp_path / "whole", tmp_path / "cut"):  # each process has validated with the same norms
         assert (folder / "history-1.json").read_bytes() == (folder / "history-0.json").read_bytes()
+
+
+def test_a_notebook_trains_on_two_devices_in_processes_of_its_own(
+    project, tiny_config, tmp_path, monkeypatch
+):
+    """Inside a kernel, which may not fork; the code is that of the launched processes too."""
+    settings = to_dict(tiny_config)
+    settings["train"] |= {"devices": 2, "batch_size": 2}
+    (tmp_path / "params.yaml").write_text(json.dumps(settings))
+    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
+    cells = [
+        "from handdgcl.project import enter_project, show_progress\nshow_progress()",
+        "from handdgcl.train.run import train_row\nprint(train_row('mask', 3, enter_project(scratch=True)))",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    monkeypatch.setenv("JUPYTER_PATH", sys.prefix + "/share/jupyter")
+    executed = NotebookClient(notebook, timeout=PATIENCE_S, kernel_name="python3").execute()
+    said = "".join(output.get("text", "") for output in executed.cells[1].outputs)
+    assert "mask, seed 3: epoch 2 of 2" in said
+    assert len(list((tmp_path / "runs/tiny/scratch/rows").glob("mask-3-*/checkpoint.ckpt"))) == 1
 
 
 def torchrun(count, rank):
@@ -312,7 +251,9 @@ def start_processes(config, store, out, count, mode, *, start=torchrun):
     """`count` processes that train together on joint batches of 4."""
     settings = to_dict(config)
     settings["train"] |= {"devices": count, "batch_size": 4 // count}
-    out.mkdir(exist_ok=True)
+    (out / "runs" / "tiny" / "data").mkdir(parents=True, exist_ok=True)
+    if not (out / "runs/tiny/data/store").exists():
+        (out / "runs/tiny/data/store").symlink_to(store)
     (out / "params.yaml").write_text(json.dumps(settings))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -320,7 +261,7 @@ def start_processes(config, store, out, count, mode, *, start=torchrun):
     script = Path(__file__).with_name("one_rank.py")
     return [
         subprocess.Popen(
-            [sys.executable, script, out / "params.yaml", store, out, mode],
+            [sys.executable, script, out / "params.yaml", out, mode],
             env=os.environ | {k: str(v) for k, v in (meet | start(count, rank)).items()},
         )
         for rank in range(count)

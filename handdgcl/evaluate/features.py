@@ -1,20 +1,20 @@
-"""What is in a trained row's features: why a row is better or worse, measured on validation images.
+"""What is in a trained row's features, on validation images: why a row is better or worse.
 
 | column of features.csv | what it is |
 |---|---|
-| `probe_graph_mm`, `probe_disturbed_mm` | error of a linear readout of the pose from G and from G^ |
+| `probe_graph_mm`, `probe_disturbed_mm` | error of a linear readout of the pose from G and from Ĝ |
 | `probe_graph_r2`, `probe_disturbed_r2` | the share of the poses' variance that it explains |
 | `probe_none_mm` | error of the training images' mean pose: a readout of nothing |
-| `moved`, `moved_cosine` | distance over length and cosine of G^ and the G that it was made from |
-| `apart`, `apart_cosine` | the same of the G of two different images |
-| `alignment` | of G_k and G^_k of an image (Wang & Isola, ICML 2020); 0 is the same direction |
-| `uniformity`, `uniformity_disturbed` | of G_k and of G^_k over images (ibid.); lower is more spread |
-| `effective_rank`, `effective_rank_disturbed` | of G_k and of G^_k, see `contrast.monitors` |
-| `pose_correlation_before`, `pose_correlation` | of S_p and S_g, at the initial weights and of the row |
+| `cos_disturbed`, `cos_images` | cosine of Ĝ and its G, and of two images' G, see `contrast.monitors` |
+| `feature_std`, `effective_rank`, `pose_correlation` | of G_k, see there |
+| `pose_correlation_before` | the same at the initial weights |
+| `effective_rank_disturbed` | of Ĝ_k |
+| `alignment` | of an image's G_k and Ĝ_k (Wang & Isola, ICML 2020); 0 is the same direction |
+| `uniformity`, `uniformity_disturbed` | of G_k and of Ĝ_k over images (ibid.); lower is more uniform |
 | `neighbour_mm` | joint distance of an image's pose to that of the nearest by S_p among other subjects' |
 | `neighbour_best_mm`, `neighbour_chance_mm` | the same of the nearest by S_g, and of any of them |
 
-A row without a disturbance has those of G and G_k alone.
+A row without a second branch has those of G and G_k alone.
 """
 
 import copy
@@ -25,126 +25,126 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from sklearn.linear_model import RidgeCV
 from torch import Tensor
-from torch.nn import functional
 
-from handdgcl.data.store import Store
-from handdgcl.evaluate.branches import Features, graph_features, row_features
-from handdgcl.evaluate.probe import probe_errors, unit_poses
+from handdgcl.data.batch import with_joints
+from handdgcl.data.loader import evenly
+from handdgcl.data.store import Indices, Store
 from handdgcl.files import replacing
-from handdgcl.hands.camera import bone_scale
-from handdgcl.model.contrast import embed, embed_pose, monitors, similarity
+from handdgcl.hands.camera import bone_scale, root_aligned
+from handdgcl.model.contrast import embed, embed_pose, monitors, pair_correlation, similarity
 from handdgcl.model.encoder import RANDOM
 from handdgcl.model.metrics import MM
 from handdgcl.rows import get_row
-from handdgcl.train.checkpoint import Trained, load_model
+from handdgcl.train.checkpoint import Trained
 from handdgcl.train.module import TrainingModule
 
-FITTED, LOOKED_AT = 1500, 500  # training images of the probe, validation images; fewer where there are not
+TRAIN_IMAGES, VAL_IMAGES = 1500, 500  # at most: those the probe is fitted on, those that all is measured on
+STRENGTHS = 10.0 ** np.arange(-2, 3)  # of the ridge, times the features' mean square
+HELD_OUT = 5  # one part in so many of the training images chooses the strength
+_BATCH = 125
 
 
-class Looked(NamedTuple):
+class Features(NamedTuple):
+    """Both branches on some images; Ĝ and Ĝ_k are None for a row without a second branch."""
+
+    joints: Tensor  # [B,H,J,3] metres, the true ones
+    G: Tensor  # [B,H,N,F]
+    G_k: Tensor  # [B,H,N,F_k]
+    G_hat: Tensor | None = None
+    G_hat_k: Tensor | None = None
+
+
+class Inspection(NamedTuple):
     """What one trained row makes of training and validation images.
 
-    Attributes:
-        fitted: of the training images that the probe is fitted on.
-        seen: of the validation images that all is measured on.
-        first: `[B, H, N, F_k]`, their G_k at the initial weights; None where these were pretrained, which
-            would have to be fetched again.
-        positions: `[B]`, where these images are in the store.
-        foreign: `[B, B]`, pairs of images of different subjects; of different frames, if there is only one.
+    `initial` is None where the weights were pretrained, which would have to be fetched again. `others` are
+    pairs of images of different subjects; of different frames, where there is one subject.
     """
 
-    fitted: Features
-    seen: Features
-    first: Tensor | None
-    positions: np.ndarray
-    foreign: np.ndarray
+    train: Features  # the probe is fitted on these
+    val: Features  # all is measured on these
+    initial: Tensor | None  # [B,H,N,F_k] G_k of the validation images at the initial weights
+    positions: np.ndarray  # [B] of the validation images in the store
+    others: np.ndarray  # [B,B] bool
 
 
-def write_features(checkpoint: Path, *, store: Path, out: Path, hands: str | None = None) -> None:
-    """Measure a trained row's features and leave them as features.csv, one line.
-
-    Args:
-        checkpoint: the trained row.
-        store: the folder with the stores train/ and val/.
-        out: takes features.csv.
-        hands: folder of the hand models; default: where training had them.
-
-    Raises:
-        InputError: the checkpoint or a store cannot be read.
-    """
-    trained = load_model(checkpoint, hands=hands)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    trained = trained._replace(network=trained.network.to(device), hands=trained.hands.to(device))
+def write_features(trained: Trained, *, store: Path, out: Path) -> None:
+    """Measure a trained row's features, on the device it is on, and write them as out/features.csv."""
+    table = pd.DataFrame([measure_features(inspect_features(trained, store))])
     with replacing(out / "features.csv") as path:
-        pd.DataFrame([measures(look(trained, store))]).to_csv(path, index=False, float_format="%.6g")
+        table.to_csv(path, index=False, float_format="%.6g")
 
 
-@torch.inference_mode()
-def look(trained: Trained, store: Path) -> Looked:
-    """Run a trained row, on the device it is on, over some images of the stores train/ and val/."""
+def inspect_features(trained: Trained, store: Path) -> Inspection:
+    """Run a trained row over some images of the stores train/ and val/."""
     train, val = Store(store / "train"), Store(store / "val")
-    positions = spread(val, LOOKED_AT)
-    random = trained.config.encoder.weights == RANDOM
-    who = val.table.iloc[positions]
-    pairs = lambda name: who[name].to_numpy()[:, None] != who[name].to_numpy()
-    foreign = pairs("subject")
-    return Looked(
-        fitted=row_features(trained, train, spread(train, FITTED)),
-        seen=row_features(trained, val, positions),
-        first=graph_features(initial_network(trained), val, positions) if random else None,
+    fitted, positions = (
+        evenly(len(part), min(count, len(part))) for part, count in ((train, TRAIN_IMAGES), (val, VAL_IMAGES))
+    )
+    differ = lambda column: np.not_equal.outer(column, column)
+    images = val.table.iloc[positions]
+    others = differ(images["subject"].to_numpy())
+    initial = None
+    if trained.config.encoder.weights == RANDOM:
+        first = trained._replace(network=initial_network(trained), dgclnet=None)
+        initial = collect_features(first, val, positions).G_k
+    return Inspection(
+        train=collect_features(trained, train, fitted),
+        val=collect_features(trained, val, positions),
+        initial=initial,
         positions=positions,
-        foreign=foreign if foreign.any() else pairs("frame"),
+        others=others if others.any() else differ(images["frame"].to_numpy()),
     )
 
 
 @torch.inference_mode()
-def measures(looked: Looked) -> dict[str, float]:
-    """All columns of features.csv that are defined for a row; what so few images cannot say is left out."""
-    seen = looked.seen
-    S_p, S_g = similarities(seen.graph_k, seen.joints)
-    found = probe_errors(looked.fitted, seen) | closeness_of(seen)
-    if looked.first is not None:
-        found["pose_correlation_before"] = correlation(similarities(looked.first, seen.joints)[0], S_g)
-    found["pose_correlation"] = correlation(S_p, S_g)
-    if looked.foreign.any(1).all():
-        found |= neighbour_errors(S_p, S_g, seen.joints, looked.foreign)
-    return {name: value for name, value in found.items() if math.isfinite(value)}
+def collect_features(trained: Trained, store: Store, indices: Indices) -> Features:
+    """Both branches of a trained row on images of a store, on the device it is on; the result is on the CPU.
 
-
-def spread(store: Store, count: int) -> np.ndarray:
-    """Positions of at most `count` samples, evenly over the store."""
-    return np.linspace(0, len(store) - 1, min(count, len(store))).astype(int)
+    Disturbances are drawn with the row's seed, a graph with changed edges anew for each batch.
+    """
+    network, hands, dgclnet = trained.network, trained.hands, trained.dgclnet
+    side, generator, parts = network.graph_side, torch.Generator().manual_seed(trained.info["seed"]), []
+    for start in range(0, len(indices), _BATCH):
+        raw = store.batch(indices[start : start + _BATCH]).to(hands.template.device)
+        batch = with_joints(raw, hands)
+        G = side.graph(network.encoder(batch.image))
+        if dgclnet is None or dgclnet.disturbance is None:
+            part = [batch.joints, G, side.gcn(G)]
+        else:
+            both = dgclnet.branches(side, G, generator)
+            part = [batch.joints, both.G, both.G_k, both.G_hat, both.G_hat_k]
+        parts.append([value.cpu() for value in part])
+    return Features(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
 def initial_network(trained: Trained) -> torch.nn.Module:
-    """The network with the weights that this row's training started from, in `eval` mode."""
-    row, seed = get_row(trained.info["row"]), trained.info["seed"]
+    """The network with the weights that this seed's training starts from, which are those of every row."""
     hands = copy.deepcopy(trained.hands).cpu()  # the hierarchy of meshes is built there
-    network = TrainingModule(row, trained.config, hands, seed=seed).network.eval()
-    return network.to(trained.hands.template.device)
+    module = TrainingModule(get_row("baseline"), trained.config, hands, seed=trained.info["seed"])
+    return module.network.eval().to(trained.hands.template.device)
 
 
-def closeness_of(seen: Features) -> dict[str, float]:
-    """Distances and spread of the two branches' features: see the module's table."""
-    graph, key = seen.graph.flatten(1), embed(seen.graph_k)
-    found = {
-        "apart": off_diagonal(torch.cdist(graph, graph) / graph.norm(dim=1)).mean(),
-        "apart_cosine": off_diagonal(_cosines(graph)).mean(),
-        "uniformity": uniformity(key),
-        "effective_rank": monitors(seen.graph_k, seen.joints)["effective_rank"],
-    }
-    if seen.disturbed is not None:
-        disturbed, other = seen.disturbed.flatten(1), embed(seen.disturbed_k)
-        found |= {
-            "moved": ((disturbed - graph).norm(dim=1) / graph.norm(dim=1)).mean(),
-            "moved_cosine": functional.cosine_similarity(disturbed, graph).mean(),
-            "alignment": alignment(key, other),
-            "uniformity_disturbed": uniformity(other),
-            "effective_rank_disturbed": monitors(seen.disturbed_k, seen.joints)["effective_rank"],
-        }
-    return {name: float(value) for name, value in found.items()}
+@torch.inference_mode()
+def measure_features(found: Inspection) -> dict[str, float]:
+    """The columns of features.csv that are defined for a row; what so few images cannot say is left out."""
+    joints, G, G_k, G_hat, G_hat_k = found.val
+    measured = probe_errors(found.train, found.val)
+    measured |= monitors(G_k, joints, G, G if G_hat is None else G_hat)
+    measured["uniformity"] = uniformity(embed(G_k))
+    if G_hat is None:
+        del measured["cos_disturbed"]
+    else:
+        measured["alignment"] = alignment(embed(G_k), embed(G_hat_k))
+        measured["uniformity_disturbed"] = uniformity(embed(G_hat_k))
+        measured["effective_rank_disturbed"] = monitors(G_hat_k, joints)["effective_rank"]
+    if found.initial is not None:
+        measured["pose_correlation_before"] = pair_correlation(embed(found.initial), embed_pose(joints))
+    if found.others.any(1).all():
+        measured |= neighbour_errors(*similarities(G_k, joints), joints, found.others)
+    return {name: float(value) for name, value in measured.items() if math.isfinite(value)}
 
 
 def alignment(x: Tensor, y: Tensor) -> Tensor:
@@ -157,44 +157,79 @@ def uniformity(x: Tensor) -> Tensor:
     return torch.pdist(x).square().mul(-2).exp().mean().log()
 
 
-def similarities(graph_k: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:
+def similarities(G_k: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:
     """S_p and S_g `[B, B]` (eqs. 5 and 6) among some images, from G_k and the true joints `[B, H, J, 3]`."""
-    query, pose = embed(graph_k), embed_pose(joints)
+    query, pose = embed(G_k), embed_pose(joints)
     return similarity(query @ query.T), similarity(pose @ pose.T)
 
 
-def correlation(S_p: Tensor, S_g: Tensor) -> float:
-    """Pearson's, over pairs of different images; NaN where there are too few."""
-    if len(S_p) < 3:
-        return math.nan
-    return float(np.corrcoef(off_diagonal(S_p), off_diagonal(S_g))[0, 1])
+def probe_errors(train: Features, val: Features) -> dict[str, float]:
+    """How well the pose can be read linearly from G and Ĝ: fitted on some images, measured on others.
+
+    The pose is that of `contrast.embed_pose`, before its centring, read for each hand from its own graph
+    as J_k (eq. 4) is. The error is Euclidean, mean over joints, hands and images, in mm by the true bone.
+    """
+    poses, truth = (unit_poses(features.joints).flatten(2).numpy() for features in (train, val))
+    unit_mm = MM * bone_scale(val.joints)[..., 0].numpy()  # [B,H,1]
+    in_points = lambda flat: flat.reshape(*flat.shape[:-1], -1, 3)
+    error = lambda read: float((np.linalg.norm(in_points(read - truth), axis=-1) * unit_mm).mean())
+    measured = {"probe_none_mm": error(poses.mean(0))}
+    for name, field in (("graph", "G"), ("disturbed", "G_hat")):
+        if getattr(val, field) is None:
+            continue
+        read = probe(*(x.flatten(2).numpy() for x in (getattr(train, field), getattr(val, field))), poses)
+        with np.errstate(divide="ignore"):  # one image has no variance
+            left = np.square(read - truth).sum() / np.square(truth - truth.mean(0)).sum()
+        measured |= {f"probe_{name}_mm": error(read), f"probe_{name}_r2": float(1 - left)}
+    return measured
 
 
-def neighbour_errors(S_p: Tensor, S_g: Tensor, joints: Tensor, foreign: np.ndarray) -> dict[str, float]:
+def unit_poses(joints: Tensor) -> Tensor:
+    """Joints `[B, H, J, 3]` with the root at the origin, in bone lengths, double precision."""
+    return root_aligned(joints, joints).double()
+
+
+def probe(x: np.ndarray, new: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Ridge regression, one for each hand, its strength chosen on the last fifth of the images.
+
+    Args:
+        x: `[n, H, D]` features to fit.
+        new: `[m, H, D]` features to read.
+        y: `[n, H, K]` what is to be read from x.
+
+    Returns:
+        `[m, H, K]`, read from `new`.
+    """
+    held_out, everything = max(1, len(x) // HELD_OUT), np.arange(len(x))
+    split = (everything[: max(1, len(x) - held_out)], everything[-held_out:])
+    read = np.empty((len(new), *y.shape[1:]))
+    for hand in range(x.shape[1]):
+        features = x[:, hand].astype(np.float64)
+        mean_square = max(features.var(0).sum(), 1e-12)
+        ridge = RidgeCV(STRENGTHS * mean_square, cv=[split], scoring="neg_mean_squared_error")
+        read[:, hand] = ridge.fit(features, y[:, hand]).predict(new[:, hand].astype(np.float64))
+    return read
+
+
+def neighbour_errors(S_p: Tensor, S_g: Tensor, joints: Tensor, others: np.ndarray) -> dict[str, float]:
     """Distances in mm, mean over joints, hands and images, to the poses of images that are most similar."""
-    poses = torch.as_tensor(unit_poses(joints)).unflatten(2, (-1, 3))
-    unit_mm = MM * bone_scale(joints)[..., 0]  # [B,H,1]
-    apart = lambda other: ((other - poses).norm(dim=-1) * unit_mm).mean((1, 2))
-    found = {
-        "neighbour_mm": apart(poses[nearest(S_p, foreign, 1)[:, 0]]).mean(),
-        "neighbour_best_mm": apart(poses[nearest(S_g, foreign, 1)[:, 0]]).mean(),
+    poses, unit_mm = unit_poses(joints), MM * bone_scale(joints)[..., 0]  # [B,H,J,3], [B,H,1]
+    to = lambda pose: ((pose - poses).norm(dim=-1) * unit_mm).mean((1, 2))
+    distance = torch.stack([to(pose) for pose in poses], 1).numpy()  # [B,B]
+    images = np.arange(len(poses))
+    return {
+        "neighbour_mm": float(distance[images, nearest(S_p, others, 1)[:, 0]].mean()),
+        "neighbour_best_mm": float(distance[images, nearest(S_g, others, 1)[:, 0]].mean()),
+        "neighbour_chance_mm": float(distance[others].mean()),
     }
-    every = torch.stack([apart(pose) for pose in poses])  # [B,B]
-    found["neighbour_chance_mm"] = every[torch.as_tensor(foreign)].mean()
-    return {name: float(value) for name, value in found.items()}
 
 
-def nearest(similar: Tensor, foreign: np.ndarray, count: int) -> np.ndarray:
-    """The `count` most similar images to each among its `foreign` ones, `[B, count]`, the nearest first."""
-    allowed = np.where(foreign, similar.numpy(), -np.inf)
+def nearest(similar: Tensor, others: np.ndarray, count: int) -> np.ndarray:
+    """The `count` most similar images to each among its `others`, `[B, count]`, the nearest first."""
+    allowed = np.where(others, similar.numpy(), -np.inf)
     return np.argsort(-allowed, axis=1, kind="stable")[:, :count]
 
 
 def off_diagonal(matrix: Tensor) -> np.ndarray:
     """The entries of a square matrix off its diagonal: pairs of different images."""
     return matrix[~torch.eye(len(matrix), dtype=torch.bool)].numpy()
-
-
-def _cosines(x: Tensor) -> Tensor:
-    unit = functional.normalize(x, dim=1)
-    return unit @ unit.T

@@ -114,7 +114,7 @@ def read_hand_file(path: str | Path) -> HandFile:
     path = Path(path)
     known = {"intrinsics"} | {pattern.format(hand) for pattern, _ in _KEYS.values() for hand in HANDS}
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: np.asarray(file[name]) for name in file.files if name in known}
             ignored = tuple(name for name in file.files if name not in known)
     except FileNotFoundError:

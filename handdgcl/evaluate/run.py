@@ -1,12 +1,19 @@
-"""Measure on the test split, once: every sample's errors, and their means."""
+"""Measure on the test split: every sample's errors, and their means.
 
-import json
+Outputs of each row and seed: samples.csv, joints.json, features.csv, curves.csv and metrics.json. They are
+kept as long as their identity is the same, so a new seed costs only that seed.
+"""
+
+import hashlib
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -16,21 +23,32 @@ from handdgcl.config import Config, to_dict
 from handdgcl.data.batch import HandBatch, with_joints
 from handdgcl.data.loader import eval_batches, open_store
 from handdgcl.data.store import Store, read_manifest
-from handdgcl.evaluate.interaction import ERRORS, TruePair, failures, interaction_errors, true_interaction
-from handdgcl.evaluate.masks import TrueMasks, mask_errors, true_masks
-from handdgcl.evaluate.view import view_angle
-from handdgcl.files import InputError, replacing, write_json
+from handdgcl.evaluate import interaction
+from handdgcl.evaluate.features import write_features
+from handdgcl.files import InputError, code_digest, read_json, replacing, write_json
 from handdgcl.hands import Hands, load_hands
-from handdgcl.hands.camera import bone_scale, project
+from handdgcl.hands.camera import bone_scale, project, relative_root, root_aligned, weak_perspective
 from handdgcl.hands.contact import sealed_faces
-from handdgcl.hands.topology import LEFT, RIGHT, ROOT_JOINT
-from handdgcl.model.metrics import Points, concatenate, error_table, joint_means, means, position_errors
+from handdgcl.model.metrics import (
+    MM,
+    Points,
+    concatenate,
+    error_table,
+    joint_means,
+    means,
+    position_errors,
+    view_angle,
+)
 from handdgcl.model.network import Output
-from handdgcl.rows import get_row, parameters
-from handdgcl.train.checkpoint import load_model
+from handdgcl.project import SPLITS, Project
+from handdgcl.rows import TABLE_2, Row, get_row, parameters
+from handdgcl.train.checkpoint import RUN_FACTS, load_model
 
 MEAN_HAND = "mean"
+METRICS = "metrics.json"  # written last: without it the outputs do not count
 BATCH = 128
+# Code that decides no error: what it does is in the identity by value, or names, writes, logs.
+BESIDE = ("handdgcl.config", "handdgcl.rows", "handdgcl.files", "handdgcl.project", "handdgcl.tracking")
 
 Predictor = Callable[[HandBatch], Output]
 
@@ -38,159 +56,194 @@ Predictor = Callable[[HandBatch], Output]
 class TrueSplit(NamedTuple):
     """What interaction is compared with, in the store's order."""
 
-    pairs: list[TruePair]
-    masks: TrueMasks
+    pairs: list[interaction.TruePair]
+    masks: interaction.TrueMasks
 
 
-def evaluate_checkpoint(checkpoint: Path, config: Config, *, store: Path, out: Path) -> dict[str, float]:
-    """Measure a trained row on the test split.
-
-    Args:
-        checkpoint: the trained row.
-        config: the study's parameters, which the checkpoint must have been trained with.
-        store: the folder with the store test/.
-        out: takes samples.csv, joints.json and metrics.json.
-
-    Returns:
-        the means, as in metrics.json.
+def evaluate_project(project: Project) -> None:
+    """Measure the mean hand and all rows and seeds of the parameters; remove the folders of others.
 
     Raises:
-        InputError: the checkpoint is of another configuration; the message names the parameter.
+        InputError: a checkpoint is missing, damaged or of other parameters, or a store is missing.
     """
+    config = project.config
+    runs = [(row, seed) for row in (*TABLE_2, *config.controls) for seed in config.seeds]
+    evaluate_mean_hand(project)
+    for row, seed in runs:
+        evaluate_row(project, row, seed)
+    asked = {project.results(row, seed) for row, seed in [(MEAN_HAND, 0), *runs]}
+    for folder in project.results(MEAN_HAND, 0).parent.iterdir():
+        if folder.is_dir() and folder not in asked:
+            shutil.rmtree(folder)
+
+
+def evaluate_row(project: Project, row: str, seed: int) -> dict[str, float]:
+    """Measure a trained row, and its features, unless that has been done; the means, as in metrics.json.
+
+    Raises:
+        InputError: the checkpoint is missing, damaged or of other parameters; the message names them.
+    """
+    config, checkpoint, out = project.config, project.checkpoint(row, seed), project.results(row, seed)
     trained = load_model(checkpoint, hands=config.data.hands)
-    _same_configuration(checkpoint, trained.info["row"], to_dict(trained.config), to_dict(config))
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    network, hands = trained.network.to(device), trained.hands.to(device)
-    facts = json.loads(checkpoint.with_name("run.json").read_text())  # of training
+    _check_parameters(checkpoint, get_row(row), trained.config, config)
+    identity = _identity(project, checkpoint)
+    if metrics := _kept(out, identity):
+        return metrics
+    facts = read_json(checkpoint.with_name(RUN_FACTS))  # of training
     about = {key: trained.info[key] for key in ("row", "seed", "epoch", "val_mpjpe_mm")}
-    about |= {key: facts[key] for key in ("seconds", "mlflow_run")} | {"trained_at": facts["commit"]}
-    return _measure(lambda batch: network(batch.image), hands, config, store=store, out=out, about=about)
+    about |= {key: facts[key] for key in ("seconds", "mlflow_run")}
+    about |= {"trained_at": facts["commit"], "identity": identity}
+    for part in (trained.network, trained.hands, trained.dgclnet):
+        if part is not None and torch.cuda.is_available():
+            part.to("cuda")
+    write_features(trained, store=project.store, out=out)
+    with replacing(out / "curves.csv") as path:
+        shutil.copyfile(checkpoint.with_name("curves.csv"), path)
+    metrics = _measure(lambda batch: trained.network(batch.image), trained.hands, project, out, about)
+    logger = tracking.run_logger(config, row=row, seed=seed, root=Path(), run_id=facts["mlflow_run"])
+    tracking.log_results(logger, metrics, out)
+    return metrics
 
 
-def evaluate_mean_hand(config: Config, *, store: Path, out: Path) -> dict[str, float]:
+def evaluate_mean_hand(project: Project) -> dict[str, float]:
     """Measure the row without an image: the training set's mean hands, the anchor of the tables."""
-    hands = load_hands(config.data.hands)
-    mean = mean_hand(open_store(store / "train"), hands)
+    out, identity = project.results(MEAN_HAND, 0), _identity(project)
+    if metrics := _kept(out, identity):
+        return metrics
+    hands = load_hands(project.config.data.hands)
+    mean = mean_hand(Store(project.store / "train"), hands)
 
     def predict(batch: HandBatch) -> Output:
-        return Output(*(value.expand(len(batch.image), *value.shape[1:]) for value in vars(mean).values()))
+        return Output(*(value.expand(len(batch.index), *value.shape[1:]) for value in vars(mean).values()))
 
-    about = {"row": MEAN_HAND, "seed": 0}
-    return _measure(predict, hands, config, store=store, out=out, about=about)
+    return _measure(predict, hands, project, out, {"row": MEAN_HAND, "seed": 0, "identity": identity})
 
 
 def mean_hand(store: Store, hands: Hands) -> Output:
-    """The mean of the training split in the network's terms, batch of one; it has no camera or graph."""
-    sums, count = None, 0
-    for start in tqdm(range(0, len(store), BATCH), desc="mean hand", leave=False):
-        vertices = torch.as_tensor(store.vertices(range(start, min(start + BATCH, len(store)))))
+    """The mean of a split in the network's terms, batch of one; it has no camera or graph."""
+    sums = None
+    for rows in _batches(store):
+        vertices = store.vertices(rows)
         joints = hands.joints(vertices)
-        root, unit = joints[:, :, ROOT_JOINT, None], bone_scale(joints)
-        relative = (root[:, LEFT, 0] - root[:, RIGHT, 0]) / unit[..., 0, 0].mean(1, keepdim=True)
-        parts = ((vertices - root) / unit, unit[..., 0, 0], relative)
-        parts = [part.double().sum(0, keepdim=True) for part in parts]
+        scale = bone_scale(joints)[..., 0, 0]
+        relative = relative_root(joints) / scale.mean(1, keepdim=True)
+        values = (root_aligned(vertices, joints), scale, relative)
+        parts = [value.double().sum(0, keepdim=True) for value in values]
         sums = parts if sums is None else [a + b for a, b in zip(sums, parts, strict=True)]
-        count += len(vertices)
-    vertices, scale, relative = ((part / count).float() for part in sums)
+    vertices, scale, relative = ((part / len(store)).float() for part in sums)
     nothing = torch.zeros(1, 0)
     return Output(vertices, scale, nothing, relative, nothing, nothing)
 
 
 @torch.inference_mode()
-def _measure(
-    predict: Predictor, hands: Hands, config: Config, *, store: Path, out: Path, about: dict
-) -> dict[str, float]:
-    """Errors of all test samples by one predictor, written to `out`."""
-    test, device = open_store(store / "test"), hands.template.device
-    truth = true_split(store / "test", read_manifest(store / "test").fingerprint, config.data.hands)
-    errors, start = [], time.monotonic()
-    for raw in tqdm(eval_batches(test, batch_size=BATCH, workers=config.data.workers), desc="test"):
-        batch = with_joints(type(raw)(**{k: v.to(device) for k, v in vars(raw).items()}), hands)
+def split_errors(
+    predict: Predictor, folder: Path, hands: Hands, *, workers: int = 0
+) -> Iterator[tuple[Output, HandBatch, dict[str, Tensor]]]:
+    """Run a predictor over a store: output, batch and position errors (see `output_errors`), in its order."""
+    for raw in eval_batches(open_store(folder), batch_size=BATCH, workers=workers):
+        batch = with_joints(raw.to(hands.template.device), hands)
         output = predict(batch)
-        found = sample_errors(output, batch, hands) | contact_errors(output, batch, truth, hands)
-        errors.append(found | {"view_angle_deg": view_angle(batch.joints)})
-    errors = concatenate(errors)
-    table = error_table(errors, test.table)
+        yield output, batch, output_errors(output, batch, hands)
+
+
+def output_errors(output: Output, batch: HandBatch, hands: Hands) -> dict[str, Tensor]:
+    """`position_errors`, with pixels where the prediction has a camera, and `scale_mm` of |J9 - J0|."""
+    prediction = Points.from_vertices(output.metric_vertices(), hands)
+    truth = Points.from_vertices(batch.vertices, hands)
+    if output.camera.numel():
+        joints_2d = weak_perspective(output.camera, hands.joints(output.vertices))
+        prediction = Points(prediction.vertices, prediction.joints, joints_2d)
+        truth = Points(truth.vertices, truth.joints, batch.joints_2d)
+    scale = [bone_scale(points.joints)[..., 0, 0] for points in (prediction, truth)]
+    return position_errors(prediction, truth) | {"scale_mm": MM * (scale[0] - scale[1]).abs()}
+
+
+def contact_errors(output: Output, batch: HandBatch, truth: TrueSplit, hands: Hands) -> dict[str, Tensor]:
+    """Penetration and contacts of a batch, and masks where the prediction has a camera.
+
+    Places and camera are the network's own (`Output.metric_vertices`): nothing of the truth is put in.
+    """
+    index = batch.index.cpu().numpy()
+    pairs = [truth.pairs[k] for k in index]
+    errors = interaction.interaction_errors(output.metric_vertices().cpu(), pairs, sealed_faces(hands))
+    if output.camera.numel():
+        points_2d = weak_perspective(output.camera, output.vertices).cpu()
+        errors |= interaction.mask_errors(points_2d, truth.masks[index], hands.faces.cpu())
+    return {name: value.to(batch.vertices.device) for name, value in errors.items()}
+
+
+@lru_cache(maxsize=1)
+def true_split(folder: Path, fingerprint: str, hands: str) -> TrueSplit:
+    """Interaction and masks of a store's truth, measured once for all rows; `hands`: its models' folder.
+
+    The fingerprint is the manifest's: a store that was made anew is measured anew.
+    """
+    store, models, pairs, masks = Store(folder), load_hands(hands), [], []
+    for rows in _batches(store):
+        vertices = store.vertices(rows)
+        pairs += interaction.true_interaction(vertices, sealed_faces(models))
+        masks.append(interaction.true_masks(project(vertices, store.intrinsics(rows)[:, None]), models.faces))
+    parts = ([getattr(mask, name) for mask in masks] for name in ("windows", "packed"))
+    return TrueSplit(pairs, interaction.TrueMasks(*map(np.concatenate, parts)))
+
+
+def _batches(store: Store) -> Iterator[range]:
+    """Positions of samples, some at a time."""
+    for start in tqdm(range(0, len(store), BATCH), desc=store.folder.name, leave=False, disable=None):
+        yield range(start, min(start + BATCH, len(store)))
+
+
+def _measure(predict: Predictor, hands: Hands, project: Project, out: Path, about: dict) -> dict[str, float]:
+    """Errors of all test samples by one predictor, written to `out` with what there is to say of the run."""
+    config, folder, start, parts = project.config, project.store / "test", time.monotonic(), []
+    truth = true_split(folder, read_manifest(folder).fingerprint, config.data.hands)
+    for output, batch, errors in split_errors(predict, folder, hands, workers=config.data.workers):
+        errors |= contact_errors(output, batch, truth, hands) | {"view_angle_deg": view_angle(batch.joints)}
+        parts.append(errors)
+    errors = concatenate(parts)
+    table = error_table(errors, Store(folder).table)
     metrics = means(table)
     with replacing(out / "samples.csv") as path:
         table.to_csv(path, index=False, float_format="%.5g")
     write_json(out / "joints.json", joint_means(errors))
     record = about | {
-        "samples": len(test),
+        "samples": len(table) // 2,
         "metrics": metrics,
-        "not_measured": failures({name: errors[name] for name in ERRORS}),
+        "not_measured": interaction.failures({name: errors[name] for name in interaction.ERRORS}),
         "test_seconds": time.monotonic() - start,
         "commit": tracking.commit(),
         "machine": tracking.machine(),
         "versions": tracking.versions(),
         "parameters": to_dict(config),
     }
-    write_json(out / "metrics.json", record)
+    write_json(out / METRICS, record)
     return metrics
 
 
-def sample_errors(output: Output, batch: HandBatch, hands: Hands) -> dict[str, Tensor]:
-    """All position errors of a batch; pixel errors where the prediction has a camera."""
-    prediction = Points.from_vertices(output.metric_vertices(), hands)
-    truth = Points.from_vertices(batch.vertices, hands)
-    if output.camera.numel():
-        unit_joints = hands.joints(output.vertices)
-        joints_2d = _weak_perspective(output, unit_joints)
-        prediction = Points(prediction.vertices, prediction.joints, joints_2d)
-        truth = Points(truth.vertices, truth.joints, batch.joints_2d)
-    return position_errors(prediction, truth)
+def _identity(project: Project, checkpoint: Path | None = None) -> dict:
+    """All that decides the outputs of a trained row, or of the mean hand."""
+    return {
+        "checkpoint": checkpoint and hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
+        "data": {split: read_manifest(project.store / split).fingerprint for split in SPLITS},
+        "code": code_digest("handdgcl.evaluate.run", "handdgcl.evaluate.features", leave_out=BESIDE),
+    }
 
 
-@lru_cache(maxsize=1)
-def true_split(folder: Path, fingerprint: str, hands: str) -> TrueSplit:
-    """The truth's own interaction and masks, measured once for all rows.
-
-    Args:
-        folder: a store.
-        fingerprint: of its manifest: a store that was made anew is measured anew.
-        hands: where its hand models are.
-    """
-    store, models, pairs, packed = Store(folder), load_hands(hands), [], []
-    faces = sealed_faces(models)
-    for start in tqdm(range(0, len(store), BATCH), desc="true contacts", leave=False):
-        rows = range(start, min(start + BATCH, len(store)))
-        vertices = store.vertices(rows)
-        pairs += true_interaction(vertices, faces)
-        packed.append(true_masks(project(vertices, store.intrinsics(rows)[:, None]), models.faces))
-    return TrueSplit(pairs, TrueMasks.concatenate(packed))
+def _kept(out: Path, identity: dict) -> dict[str, float] | None:
+    """The metrics of whole outputs of that identity, if `out` holds them."""
+    path = out / METRICS
+    record = read_json(path) if path.exists() else {}
+    return record["metrics"] if record.get("identity") == identity else None
 
 
-def contact_errors(output: Output, batch: HandBatch, truth: TrueSplit, hands: Hands) -> dict[str, Tensor]:
-    """Penetration and contacts of a batch, and masks where the prediction has a camera.
-
-    The hands stand to each other as the network says (`Output.metric_vertices`), and their masks where its
-    own weak-perspective camera sees them: nothing of the truth is put in.
-    """
-    index = batch.index.cpu().numpy()
-    pairs = [truth.pairs[k] for k in index]
-    errors = interaction_errors(output.metric_vertices().cpu(), pairs, sealed_faces(hands))
-    if output.camera.numel():
-        points_2d = _weak_perspective(output, output.vertices).cpu()
-        errors |= mask_errors(points_2d, truth.masks[index], hands.faces.cpu())
-    return {name: value.to(batch.vertices.device) for name, value in errors.items()}
-
-
-def _weak_perspective(output: Output, points: Tensor) -> Tensor:
-    """Where the network's camera sees points `[B, H, P, 3]` in unit bones: px of the crop, `[B, H, P, 2]`."""
-    return output.camera[..., None, :1] * points[..., :2] + output.camera[..., None, 1:]
-
-
-def _same_configuration(path: Path, row: str, trained: dict, asked: dict) -> None:
-    """Refuse a checkpoint if a parameter that decides its row is not the one asked for.
-
-    The data's parameters are left out: folders may have moved.
-    """
-    for key in parameters(get_row(row)):
-        section, _, name = key.partition(".")
-        for inner in [name] if name else asked[section]:
-            was, now = trained[section][inner], asked[section][inner]
-            if section != "data" and was != now:
-                raise InputError(
-                    f"{path}: trained with {section}.{inner} = {was!r}, not {now!r}; "
-                    f"train it again (`dvc repro`) or set {section}.{inner} back"
-                )
+def _check_parameters(checkpoint: Path, row: Row, trained: Config, asked: Config) -> None:
+    """Refuse a checkpoint if a parameter that decides its row is not the one asked for."""
+    flat = lambda config: pd.json_normalize(parameters(row, config)).to_dict("records")[0]
+    was, now = flat(trained), flat(asked)
+    for key, value in now.items():
+        if was[key] != value and key != "data.hands":  # that folder may have moved
+            name = f"disturb.{row.disturbance.name}" if key == "strength" else key
+            raise InputError(
+                f"{checkpoint}: trained with {name} = {was[key]!r}, not {value!r}; "
+                f"train it again (`dvc repro`) or set {name} back"
+            )

@@ -234,16 +234,14 @@ def score_table(summary: dict) -> str:
     bins, fingers, failed = (summary[name] for name in ("by_overlap", "per_finger_mm", "not_measured"))
     groups = [summary["metrics"], *summary["by_hand"].values(), *(b["metrics"] for b in bins.values())]
     names = [name for name in PROTOCOL if name in summary["metrics"]]
-    lines = [[*PROTOCOL[name], *(group.get(name) for group in groups)] for name in names]
-    counts = ["", "", *(str(b["pairs"]) for b in bins.values())]
-    lines.append(["pairs", "", "", "", str(summary["pairs"]), *counts])
+    number = lambda value: "-" if value is None else f"{value:.3f}"
+    lines = [[*PROTOCOL[name], *(number(group.get(name)) for group in groups)] for name in names]
+    lines.append(["pairs", "", "", "", summary["pairs"], "", "", *(b["pairs"] for b in bins.values())])
     heads = ["error", "root", "scale", "unit", "both", *HANDS, *(f"overlap {title}" for title in bins)]
-    below = [[hand, *(fingers[hand][finger] for finger in FINGERS)] for hand in HANDS]
-    layout = {"tablefmt": "plain", "floatfmt": ".3f", "missingval": "-", "preserve_whitespace": True}
-    texts = [
-        tabulate(lines, heads, **layout, colalign=("left", *["right"] * (len(heads) - 1))),
-        "",
-        tabulate(below, ["MPJPE by finger, mm", *FINGERS], **layout),
-    ]
+    below = [[hand, *(number(fingers[hand][finger]) for finger in FINGERS)] for hand in HANDS]
+    layout = {"tablefmt": "plain", "disable_numparse": True, "preserve_whitespace": True}
+    layout |= {"colglobalalign": "right"}
+    texts = [tabulate(lines, heads, **layout, colalign=["left"]), ""]
+    texts += [tabulate(below, ["MPJPE by finger, mm", *FINGERS], **layout, colalign=["left"])]
     texts += [f"not measured: {name} of {count} pairs" for name, count in failed.items() if count]
     return "\n".join(texts + summary["notes"])

@@ -82,13 +82,13 @@ class Renderer(IPythonRenderer):
 
 
 def render_profile(project: Project) -> list[Path]:
-    """Render all executed notebooks of a profile, each linked to all others.
+    """Render all executed notebooks of a profile (the report's is beside the lessons' folder), each linked to all.
 
     Raises:
         InputError: there are none, one cannot be read, or a page could not be written.
     """
     source, folder = project.runs / "notebooks", project.reports
-    paths = sorted(source.glob("*.ipynb"))
+    paths = sorted([*source.glob("*.ipynb"), *project.runs.glob(f"{INDEX}.ipynb")], key=lambda path: path.name)
     if not paths:
         raise InputError(f"{source}: no executed notebook; run `dvc repro` first")
     names = [path.stem for path in paths]
@@ -129,10 +129,12 @@ def render(notebook: NotebookNode, name: str, names: list[str], folder: Path) ->
         folder: where the page will be.
     """
     renderer = Renderer(folder)
-    markdown = MarkdownWithMath(renderer)
+    markdown, contents = MarkdownWithMath(renderer), False
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            cell.metadata["contents"] = not renderer.headings  # the list of contents follows the title
+            # The list of contents stands before the first section, after the title and what opens the page.
+            cell.metadata["contents"] = not contents and cell.source.startswith("## ")
+            contents |= cell.metadata["contents"]
             renderer.attachments = cell.get("attachments", {})
             cell.source = markdown.render(cell.source)
         elif cell.cell_type == "code":

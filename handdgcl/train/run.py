@@ -112,6 +112,8 @@ def identity(row: Row, seed: int, config: Config, store: Path) -> dict:
 def _train(run: Run, identity: dict) -> None:
     """One process's part of a training run."""
     row, seed, config, store, out, work = run
+    if config.train.precision == "bf16-mixed" and not (torch.cuda.is_available() or _has_bfloat16()):
+        log.warning("this CPU has no bfloat16 units: training is much faster with train.precision=32-true")
     data, logger = StoreData(store, config, seed), _logger(run)
     module = TrainingModule(row, config, load_hands(config.data.hands), seed=seed)
     several = config.train.devices * config.train.nodes > 1
@@ -142,6 +144,11 @@ def _train(run: Run, identity: dict) -> None:
         export(work / STATES, config, out, identity=identity, mlflow_run=logger.run_id)
         shutil.rmtree(work)
     trainer.strategy.barrier()
+
+
+def _has_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 by itself (AVX512-BF16 or AMX); elsewhere it is emulated."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def _fit(trainer: Trainer, module: TrainingModule, data: StoreData, work: Path) -> None:
