@@ -1,7 +1,4 @@
-"""`python -m handdgcl.bench`: how fast, as ratios to the bare work, both timed by turns in the same run.
-
-By turns, because what slows the machine then slows both sides. Writes reports/bench/bench.json and bench.md.
-"""
+"""`python -m handdgcl.bench`: how fast, as ratios to bare work; writes bench.json and bench.md."""
 
 import copy
 import shutil
@@ -9,7 +6,6 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
 from time import perf_counter
@@ -41,18 +37,18 @@ from handdgcl.model.metrics import error_table, means
 from handdgcl.model.network import HandDGCL
 from handdgcl.project import project_root
 from handdgcl.render import write_dataset
-from handdgcl.render.scene import plan
 from handdgcl.rows import get_row
 from handdgcl.train.module import TrainingModule
 
+PROFILES = ("gpu", "default")
 BATCH = {"cpu": 8, "cuda": 32}  # images of the large model
 SAMPLES, GENERATED = 256, 128  # images loaded and images generated in each round
 Figure = tuple[str, np.ndarray, str, float]  # title, a value for each round, and the bar: "≤" or "≥", value
-encode = partial(simplejpeg.encode_jpeg, quality=JPEG_QUALITY, colorspace="RGB", colorsubsampling="444")
+encode = lambda image: simplejpeg.encode_jpeg(image, JPEG_QUALITY, "RGB", "444")
 
 
 def alternate(*works: Callable[[], object], rounds: int) -> np.ndarray:
-    """`[W, rounds]` seconds of works done by turns, after one round to warm up."""
+    """`[W, rounds]` seconds of works by turns, so that a slow moment slows all; a round before warms up."""
     times = []
     for work in works * (1 + rounds):
         start = perf_counter()
@@ -81,11 +77,10 @@ class Bench:
         prepare_split(self.dataset, "train", folder, config.data, self.hands)
         return Store(folder)
 
-
-def batches_of(store: Store, config: Config, **changed: int) -> Iterable[DrawnBatch]:
-    """The batches that a profile trains with."""
-    sizes = {"batch_size": config.train.batch_size, "workers": 0} | changed
-    return train_batches(store, seed=0, settings=config.augment, **sizes)
+    def batches(self, store: Store, config: Config, **changed: int) -> Iterable[DrawnBatch]:
+        """What a profile trains with."""
+        sizes = {"batch_size": config.train.batch_size, "workers": 0} | changed
+        return train_batches(store, seed=0, settings=config.augment, **sizes)
 
 
 def step_on(loss: Callable[..., Tensor], model: nn.Module, config: Config) -> Callable[..., None]:
@@ -113,7 +108,7 @@ def training_step(name: str, config: Config, bench: Bench) -> Callable[..., obje
         resnet = module.network.encoder.resnet.to(memory_format=torch.contiguous_format)
         resnet.register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(), *inputs[1:]))
     step = step_on(lambda batch: module.training_step(batch, 0), module, config)
-    own = next(iter(batches_of(bench.store(config), config))).to(bench.device)
+    own = next(iter(bench.batches(bench.store(config), config))).to(bench.device)
     return lambda batch=own: (step(batch), module.on_train_batch_end(None, batch, 0))
 
 
@@ -144,8 +139,9 @@ def training(bench: Bench) -> Iterator[Figure]:
 def waiting(bench: Bench, config: Config, step: Callable[[DrawnBatch], None]) -> np.ndarray:
     """`[2, rounds]` seconds of waiting for batches and of training with them, four of each a round."""
     store = bench.store(config)
-    store = open_store(store.folder) if config is bench.small else store  # all of the large would not fit
-    loader = batches_of(store, config, workers=min(config.data.workers, tracking.machine()["cores"]))
+    if config is bench.small:  # the images of a large run would not fit decoded
+        store = open_store(store.folder)
+    loader = bench.batches(store, config, workers=min(config.data.workers, tracking.machine()["cores"]))
     batches, current = chain.from_iterable(repeat(loader)), []
     wait = lambda: current.append(next(batches).to(bench.device))
     times = alternate(wait, lambda: step(current.pop()), rounds=4 * bench.rounds)
@@ -178,13 +174,10 @@ def data(bench: Bench) -> Iterator[Figure]:
     """Speeds: of loading and preparing beside libraries' bare work, and of the generator."""
     config, hands, out = bench.large, copy.deepcopy(bench.hands).to(bench.device), bench.folder / "timed"
     store = bench.store(config)
-    count = min(SAMPLES, len(store))
-    images = store.images(evenly(len(store), count)).permute(0, 2, 3, 1).numpy()
-    jpegs = [encode(image) for image in images]
-    batches = batches_of(store, config, batch_size=32, images=count)
+    images = store.images(evenly(len(store), SAMPLES)).permute(0, 2, 3, 1).numpy()
+    jpegs, batches = list(map(encode, images)), bench.batches(store, config, batch_size=32, images=SAMPLES)
     load = lambda: [augment(batch.to(bench.device), hands) for batch in batches]
-    decode = lambda: [simplejpeg.decode_jpeg(jpeg) for jpeg in jpegs]
-    ours, bare = alternate(load, decode, rounds=bench.rounds)
+    ours, bare = alternate(load, lambda: list(map(simplejpeg.decode_jpeg, jpegs)), rounds=bench.rounds)
     yield "store to augmented batches ÷ bare JPEG decoding", bare / ours, "≥", 0.8
     new = lambda: shutil.rmtree(out, ignore_errors=True)
     prepare = lambda: (new(), bench.store(config, out.name))
@@ -193,8 +186,7 @@ def data(bench: Bench) -> Iterator[Figure]:
     generate = replace(bench.small.generate, images=Splits(train=GENERATED, val=1, test=1))
     render = lambda: (new(), write_dataset(out, generate, bench.hands, workers=1))
     (seconds,) = alternate(render, rounds=bench.rounds)
-    count = len(plan(generate)) * generate.cameras
-    yield "generator, one process: images per second", count / seconds, "≥", 40
+    yield "generator, one process: images per second", len(list(out.rglob("*.jpg"))) / seconds, "≥", 40
 
 
 def bare_preparation(bench: Bench, store: Store) -> Callable[[], None]:
@@ -212,17 +204,15 @@ def bare_preparation(bench: Bench, store: Store) -> Callable[[], None]:
     return lambda: list(pool.map(one, store.table.file_name, crops))
 
 
-def record(title: str, rounds: np.ndarray, sign: str, bar: float) -> dict:
-    """A figure as bench.json has it."""
-    low, median, high = np.percentile(rounds, (25, 50, 75)).tolist()
-    met = median <= bar if sign == "≤" else median >= bar
-    found = {"figure": title, "lower quartile": low, "median": median, "upper quartile": high}
-    return found | {"bar": f"{sign} {bar:g}", "met": met, "rounds": rounds.tolist()}
-
-
-def write_results(folder: Path, records: list[dict]) -> None:
+def write_results(folder: Path, figures: list[Figure]) -> None:
     """bench.json and bench.md, with commit, machine and versions beside the numbers."""
     about = {"commit": tracking.commit(), **tracking.machine(), **tracking.versions()}
+    records = []
+    for title, rounds, sign, bar in figures:
+        low, median, high = np.percentile(rounds, (25, 50, 75)).tolist()
+        record = {"figure": title, "lower quartile": low, "median": median, "upper quartile": high}
+        met = median <= bar if sign == "≤" else median >= bar
+        records.append(record | {"bar": f"{sign} {bar:g}", "met": met, "rounds": rounds.tolist()})
     write_json(folder / "bench.json", about | {"figures": records})
     table = pd.DataFrame(records).drop(columns="rounds").to_markdown(index=False, floatfmt=".4g")
     line = ", ".join(f"{name} {value}" for name, value in about.items())
@@ -232,12 +222,10 @@ def write_results(folder: Path, records: list[dict]) -> None:
 
 def open_bench(folder: Path, root: Path) -> Bench:
     """The profiles as `dvc exp run -S profile=NAME` composes them, and images for one part for each core."""
-    configs = []
-    for name in ("gpu", "default"):
-        file = folder / f"{name}.yaml"
-        compose_and_dump(str(file), str(root / "conf"), None, "config", str(root), [f"profile={name}"])
-        configs.append(load_config(file))
-    large, small = configs
+    for name in PROFILES:
+        file = str(folder / f"{name}.yaml")
+        compose_and_dump(file, str(root / "conf"), None, "config", str(root), [f"profile={name}"])
+    large, small = (load_config(folder / f"{name}.yaml") for name in PROFILES)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     large = replace(large, train=replace(large.train, batch_size=BATCH[device.type]))
     cores, hands, dataset = tracking.machine()["cores"], load_hands(large.data.hands), folder / "interhand"
@@ -249,13 +237,13 @@ def open_bench(folder: Path, root: Path) -> Bench:
 def main() -> None:
     """Measure everything."""
     cv2.setNumThreads(1)  # as the bare work, which goes image by image
-    records, root = [], project_root()
+    figures, root = [], project_root()
     with tempfile.TemporaryDirectory(prefix="handdgcl-bench-") as folder:
         bench = open_bench(Path(folder), root)
         for figure in chain(training(bench), inference(bench), data(bench)):
-            records.append(record(*figure))
-            print(*list(records[-1].values())[:-1], sep=" | ", flush=True)
-            write_results(root / "reports" / "bench", records)
+            figures.append(figure)
+            print(f"{figure[0]}: {np.median(figure[1]):.4g}", flush=True)
+            write_results(root / "reports" / "bench", figures)
 
 
 if __name__ == "__main__":

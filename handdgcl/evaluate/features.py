@@ -40,7 +40,7 @@ from handdgcl.rows import get_row
 from handdgcl.train.checkpoint import Trained
 from handdgcl.train.module import TrainingModule
 
-TRAIN_IMAGES, VAL_IMAGES = 1500, 500  # at most: those the probe is fitted on, those that all is measured on
+TRAIN_IMAGES, VAL_IMAGES = 1000, 500  # at most: those the probe is fitted on, those that all is measured on
 STRENGTHS = 10.0 ** np.arange(-2, 3)  # of the ridge, times the features' mean square
 HELD_OUT = 5  # one part in so many of the training images chooses the strength
 _BATCH = 125

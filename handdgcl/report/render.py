@@ -82,7 +82,7 @@ class Renderer(IPythonRenderer):
 
 
 def render_profile(project: Project) -> list[Path]:
-    """Render all executed notebooks of a profile (the report's is beside the lessons' folder), each linked to all.
+    """Render all executed notebooks of a profile, the lessons and the report's, each linked to all others.
 
     Raises:
         InputError: there are none, one cannot be read, or a page could not be written.
