@@ -6,18 +6,13 @@ import statistics
 import numpy as np
 import pandas as pd
 import pytest
-from IPython.display import HTML, Markdown
 from run_folders import write_run
 
-from handdgcl.report import claims
 from handdgcl.report.claims import (
     CLAIMS,
-    TERMS,
-    conclusion,
     differences,
     holm,
     interval,
-    judge_terms,
     paper_pairs,
     verdicts,
 )
@@ -180,27 +175,3 @@ def test_the_cost_of_inference_is_counted():
     assert verdict(cost) == "supported" and verdict(cost[:2]) == "not measured"
     assert verdict(cost.assign(weights=[100, 100, 101])) == "contradicted"
     assert verdict(cost.assign(mflop=[5.0, 5.1, 5.0])) == "contradicted"
-
-
-def test_the_terms_of_the_loss_are_judged_by_their_own_errors_and_by_mpjpe():
-    lines = [(term, measure) for term in TERMS for measure in sorted({TERMS[term], "mpjpe_mm"})]
-    terms = pd.DataFrame(lines, columns=["row", "measure"]).assign(minus="all", unit="mm", p=1e-6)
-    terms = terms.assign(difference=1.0, low=0.9, high=1.1)
-    assert judge_terms(terms)["verdict"] == "supported"
-    assert judge_terms(terms[terms["row"] != "length"])["verdict"] == "not measured"
-    own = terms["row"].eq("length") & terms["measure"].eq("scale_mm")
-    assert judge_terms(terms.assign(p=terms["p"].mask(own, 0.2)))["verdict"] == "undecided at this size"
-    main = terms["row"].eq("length") & terms["measure"].eq("mpjpe_mm")
-    worse = judge_terms(terms.assign(difference=terms["difference"].mask(main, -1.0)))
-    assert (worse["verdict"], worse["row"], worse["difference"]) == ("contradicted", "length", -1)
-
-
-@pytest.mark.parametrize("holds", [True, np.bool_(False), np.nan > 0])
-def test_a_conclusion_is_shown_only_while_it_holds(holds, monkeypatch):
-    shown = []
-    monkeypatch.setattr(claims, "display", shown.append)
-    conclusion("A is < B.", holds=holds)
-    (output,) = shown
-    assert isinstance(output, Markdown if holds else HTML)
-    assert ("A is < B." if holds else "A is &lt; B.") in output.data
-    assert ("does not support" in output.data) == (not holds)

@@ -26,7 +26,8 @@ def project(tiny_config, tmp_path, monkeypatch):
 
 
 def write(project, name, cells):
-    nbformat.write(new_notebook(cells=cells), project.runs / "notebooks" / f"{name}.ipynb")
+    folder = project.runs if name == "06_tables" else project.runs / "notebooks"
+    nbformat.write(new_notebook(cells=cells), folder / f"{name}.ipynb")
 
 
 def code(source="x = 1", *outputs, **metadata):

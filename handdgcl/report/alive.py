@@ -34,7 +34,7 @@ def vital_signs(curves: pd.DataFrame, config: Config) -> pd.DataFrame:
         row, seed, share_<term>, cos_disturbed, cos_images, self_open (the way from solved to chance), alive.
     """
     chance = -np.log(config.train.batch_size + config.contrast.queue)
-    last = curves.sort_values("epoch").groupby(["row", "seed"], sort=False).tail(1)
+    last = curves.sort_values("epoch", kind="stable").groupby(["row", "seed"], sort=False).tail(1)
     lines = []
     for run in last.to_dict("records"):
         row = get_row(run["row"])

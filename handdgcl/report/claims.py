@@ -43,12 +43,9 @@ CLAIMS = {
     "C5": Claim("DGCLNet's hands collide less often and less deep.", -1, ("collisions", "depth"), OF_DGCLNET),
     "C6": Claim("DGCLNet's hands overlap better with the image's.", 1, ("mask_iou",), OF_DGCLNET),
     "C7": Claim("DGCLNet costs nothing at inference."),  # counted: `judge_cost`
-    "C8": Claim("The loss of many terms balances its tasks."),  # other runs: `judge_terms`
-}
-# The error that each term of the loss is there for.
-TERMS = {
-    **dict.fromkeys(("joints_3d", "consistent", "contrast"), "mpjpe_mm"),
-    **{"vertices_3d": "mpvpe_mm", "joints_2d": "pixel_px", "length": "scale_mm", "transition": "mrrpe_mm"},
+    "C8": Claim(
+        "The loss of many terms balances its tasks."
+    ),  # asked by sweeps on validation images (notebook 08), so no verdict here
 }
 _COLUMNS = [
     *("measure", "unit", "row", "minus", "claim", "seeds", "samples", "difference", "low", "high"),
@@ -158,9 +155,7 @@ def _paper(name: str, row: str, other: str) -> dict[str, float]:
     return {"paper_difference": round(ours - its, 2), "paper_reference": its}
 
 
-def verdicts(
-    table: pd.DataFrame, *, cost: pd.DataFrame | None = None, terms: pd.DataFrame | None = None
-) -> pd.DataFrame:
+def verdicts(table: pd.DataFrame, *, cost: pd.DataFrame | None = None) -> pd.DataFrame:
     """The claims, answered by rule.
 
     Supported: every difference that the claim is about has the paper's sign and a corrected p below 0.05;
@@ -168,7 +163,7 @@ def verdicts(
 
     Args:
         table: of `differences`.
-        cost, terms: for `judge_cost` and `judge_terms`; None: not measured.
+        cost: for `judge_cost`; None: not measured.
 
     Returns:
         claim, statement, verdict; measure to high of the difference least in the paper's favour.
@@ -179,8 +174,6 @@ def verdicts(
         answer = {"verdict": UNMEASURED}
         if name == "C7" and cost is not None:
             answer = judge_cost(cost)
-        elif name == "C8" and terms is not None:
-            answer = judge_terms(terms)
         elif len(asked) and len(asked) == len(claim.measures) * len(claim.pairs):
             certain, agrees = asked["p_holm"] < ALPHA, asked["difference"] * claim.sign > 0
             against = CONTRADICTED if (certain & ~agrees).any() else UNDECIDED
@@ -212,27 +205,6 @@ def judge_cost(cost: pd.DataFrame) -> dict:
     return {"verdict": verdict, "difference": int(more["weights"].max()), "unit": "weights"}
 
 
-def judge_terms(terms: pd.DataFrame) -> dict:
-    """C8, from runs that leave out one term of the loss each.
-
-    Contradicted: without some term MPJPE is significantly smaller. Supported: without each term its own error
-    (`TERMS`) is significantly larger, and none of these is smaller.
-
-    Args:
-        terms: row (the term left out), minus (what the full loss is called), measure (column of samples.csv),
-            unit, difference, low, high, p (uncorrected).
-    """
-    own, main = terms["measure"].eq(terms["row"].map(TERMS)), terms["measure"].eq("mpjpe_mm")
-    if set(terms["row"][own]) != set(TERMS):
-        return {"verdict": UNMEASURED}
-    certain = holm(terms["p"].where(own | main)) < ALPHA
-    helps, harms = certain & (terms["difference"] < 0), certain & (terms["difference"] > 0)
-    if (main & helps).any():
-        return {"verdict": CONTRADICTED} | _weakest(terms[main & helps], 1)
-    verdict = SUPPORTED if harms[own].all() and not helps.any() else UNDECIDED
-    return {"verdict": verdict} | _weakest(terms[own], 1)
-
-
 def _weakest(asked: pd.DataFrame, sign: int) -> dict:
     """The difference least in the paper's favour, in lengths of its interval."""
     favour = sign * asked["difference"] / (asked["high"] - asked["low"])
@@ -247,4 +219,4 @@ def conclusion(text: str, *, holds: bool) -> None:
         return
     style = "border-left: .4rem solid #d55e00; background: #fdf3ec; padding: .6rem"
     about = "<strong>This run does not support the conclusion that was written here:</strong>"
-    display(HTML(f'<div class="warning" style="{style}">{about} {escape(text)}</div>'))
+    display(HTML(f'<div class="warning" style="{style}">{about} {escape(text.replace("**", ""))}</div>'))

@@ -62,6 +62,8 @@ def learning_curves(curves: pd.DataFrame, labels: dict[str, str]) -> seaborn.Fac
         facet_kws={"sharey": False},
     )
     grid.set_titles("{col_name}").set_ylabels("")
+    for ax in grid.axes.flat:
+        ax.xaxis.get_major_locator().set_params(integer=True)
     seaborn.move_legend(grid, "lower center", bbox_to_anchor=(0.5, 1), ncols=4, title=None, frameon=False)
     return grid
 

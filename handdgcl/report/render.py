@@ -38,14 +38,15 @@ class Renderer(IPythonRenderer):
 
     Args:
         folder: where the page will be.
+        names: stems of all executed notebooks.
 
     Attributes:
         headings: (level, id, HTML) of all headings so far.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, names: list[str]):
         super().__init__(escape=False, embed_images=True, path=str(SOURCES))
-        self.folder, self.headings = folder, []
+        self.folder, self.names, self.headings = folder, names, []
 
     def block_math(self, body: str) -> str:
         """A formula on its own line."""
@@ -71,7 +72,11 @@ class Renderer(IPythonRenderer):
         """A link; one to a notebook goes to its page, one to another file is seen from the page."""
         target, mark, fragment = url.partition("#")
         if target.endswith(".ipynb") and "/" not in target:
-            url = page_name(Path(target).stem) + mark + fragment
+            # A lesson that runs for several rows has a page for each; the first one is linked.
+            page = next((name for name in self.names if name.startswith(Path(target).stem)), None)
+            if page is None:
+                return text
+            url = page_name(page) + mark + fragment
         elif target and not re.match(r"[a-z]+:|/", target):
             url = relpath(SOURCES / target, self.folder) + mark + fragment
         return super().link(text, url, title)
@@ -88,7 +93,9 @@ def render_profile(project: Project) -> list[Path]:
         InputError: there are none, one cannot be read, or a page could not be written.
     """
     source, folder = project.runs / "notebooks", project.reports
-    paths = sorted([*source.glob("*.ipynb"), *project.runs.glob(f"{INDEX}.ipynb")], key=lambda path: path.name)
+    paths = sorted(
+        [*source.glob("*.ipynb"), *project.runs.glob(f"{INDEX}.ipynb")], key=lambda path: path.name
+    )
     if not paths:
         raise InputError(f"{source}: no executed notebook; run `dvc repro` first")
     names = [path.stem for path in paths]
@@ -128,7 +135,7 @@ def render(notebook: NotebookNode, name: str, names: list[str], folder: Path) ->
         names: those of all lessons, for the navigation.
         folder: where the page will be.
     """
-    renderer = Renderer(folder)
+    renderer = Renderer(folder, names)
     markdown, contents = MarkdownWithMath(renderer), False
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
