@@ -25,14 +25,15 @@ def test_a_notebook_sees_the_root_and_its_parameters(monkeypatch):
     assert project.config.profile in str(project.runs)
 
 
-def test_rows_seeds_and_profiles_do_not_share_folders(tiny_config):
-    project = Project(tiny_config)
-    folders = {
-        kind(row, seed)
-        for kind in (project.row, project.work, project.results)
-        for row in ("mask", "edge")
-        for seed in (0, 1)
-    }
-    assert len(folders) == 12
-    # DVC deletes what it keeps before a stage runs; scratch must not be inside.
-    assert project.row("mask", 0) not in project.work("mask", 0).parents
+def test_runs_do_not_share_folders_and_scratch_lies_beside_what_dvc_keeps(tiny_config):
+    project, by_hand = Project(tiny_config), Project(tiny_config, scratch=True)
+    kinds = (
+        project.row,
+        project.results,
+        lambda *run: project.scratch_row(*run, "a"),
+        lambda *run: project.work(*run, "a"),
+    )
+    folders = {kind(row, seed) for kind in kinds for row in ("mask", "edge") for seed in (0, 1)}
+    assert len(folders) == 16
+    for mine in (by_hand.scratch_row("mask", 0, "a"), by_hand.work("mask", 0, "a"), by_hand.reports):
+        assert project.runs / "rows" not in mine.parents and project.reports not in (mine, *mine.parents)

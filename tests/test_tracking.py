@@ -24,7 +24,7 @@ def test_a_queued_experiment_logs_to_the_checkout(tiny_config, tracking, tmp_pat
     first = log(tiny_config, tracking).run_id
     for file in tracking.glob("mlflow.db*"):  # whose tables are made
         shutil.copy(file, tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI")  # MLflow sets it to the first store that it opens
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     folder = tmp_path / ".dvc" / "tmp" / "exps" / "tmp1"
     folder.mkdir(parents=True)
     found = log(tiny_config, folder).run_id

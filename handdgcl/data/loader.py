@@ -124,9 +124,13 @@ def train_batches(
     return _loader(Augmented(store, settings), store, workers, batch_sampler=batches)
 
 
-def eval_batches(store: Store, *, batch_size: int, workers: int) -> DataLoader:
-    """All samples in the store's order, as `RawBatch`; the last batch may be smaller."""
-    return _loader(store, store, workers, batch_size=batch_size)
+def eval_batches(store: Store, *, batch_size: int, workers: int, rank: int = 0, world: int = 1) -> DataLoader:
+    """One process's share of all samples, every `world`-th in the store's order, as `RawBatch`.
+
+    The last batch may be smaller. Of fewer samples than processes each has all.
+    """
+    share = range(rank, len(store), world) if len(store) >= world else range(len(store))
+    return _loader(store, store, workers, batch_size=batch_size, sampler=share)
 
 
 def _loader(dataset: Dataset | Store, store: Store, workers: int, **sampling) -> DataLoader:

@@ -160,10 +160,13 @@ class TrainingModule(LightningModule):
         errors = concatenate(self._errors)
         features = [torch.cat(part)[:MONITORED] for part in zip(*self._features, strict=True)]
         self._errors, self._features = [], []
-        record = {f"val_{name}": value.mean() for name, value in errors.items()}
-        record |= monitors(*features)
-        self._validation = {name: value.float() for name, value in record.items()}
-        self.log_dict(self._validation)  # every process has validated all samples
+        total = lambda value: self.trainer.strategy.reduce(value, reduce_op="sum")  # over processes
+        count = total(torch.tensor(float(len(errors["mpjpe_mm"])), device=self.device))
+        record = {f"val_{name}": total(value.sum(0)) / count for name, value in errors.items()}
+        # The first process's share is an even one of all, and all agree on the best epoch.
+        record |= self.trainer.strategy.broadcast(monitors(*features))
+        self._validation = {name: value.mean().float() for name, value in record.items()}
+        self.log_dict(self._validation)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam; the paper's halving on a plateau of the training loss, or one cycle for short runs."""

@@ -42,11 +42,13 @@ class StoreData(LightningDataModule):
         return loader
 
     def val_dataloader(self) -> DataLoader:
-        """All validation samples, in order."""
+        """This rank's share of the validation samples."""
         return eval_batches(
             self.val,
             batch_size=self.config.train.batch_size,
             workers=self.config.data.workers,
+            rank=self.trainer.global_rank,
+            world=self.trainer.world_size,
         )
 
 

@@ -1,0 +1,50 @@
+"""A whole training step on another device than the CPU, with tensors that have no contents: mix-ups fail."""
+
+import contextlib
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from handdgcl.data.batch import DrawnBatch
+from handdgcl.hands import load_hands
+from handdgcl.model.disturb import RandomEdges
+from handdgcl.rows import ROWS, get_row
+from handdgcl.train.module import TrainingModule
+
+B = 4
+
+
+@pytest.fixture
+def elsewhere(monkeypatch):
+    """What the meta device lacks: autocast, and values that are read on the CPU once."""
+    nothing = lambda *_, **__: contextlib.nullcontext()
+    monkeypatch.setattr(torch, "autocast", nothing)
+    monkeypatch.setattr("handdgcl.data.batch.map_images", lambda image, *_: image)
+
+
+@pytest.mark.parametrize("row", list(ROWS))
+def test_a_step_stays_on_its_device(row, tiny_config, elsewhere):
+    module = TrainingModule(get_row(row), tiny_config, load_hands(), seed=3)
+    adjacency = module.network.graph_side.adjacency.clone()
+    module.to("meta")
+    module.trainer = SimpleNamespace(global_step=0, global_rank=0, world_size=1, num_training_batches=1)
+    if module.dgclnet is not None and isinstance(module.dgclnet.disturbance, RandomEdges):
+        disturbance = module.dgclnet.disturbance
+        disturbance._of, disturbance._adjacency = module.network.graph_side.adjacency, adjacency
+    S, empty = tiny_config.data.image_size, lambda *shape, **kind: torch.empty(shape, device="meta", **kind)
+    drawn = DrawnBatch(
+        image=empty(B, 3, S, S, dtype=torch.uint8),
+        vertices=empty(B, 2, 778, 3),
+        intrinsics=empty(B, 3, 3),
+        index=empty(B, dtype=torch.int64),
+        rotation=empty(B, 2, 2),
+        scale=empty(B),
+    )
+    loss = module.training_step(drawn, 0)
+    loss.backward()
+    module.on_train_batch_end(None, drawn, 0)
+    assert loss.device.type == "meta"
+    assert all(
+        p.grad is not None and p.grad.device.type == "meta" for p in module.parameters() if p.requires_grad
+    )
