@@ -1,4 +1,7 @@
-"""A whole training step on another device than the CPU, with tensors that have no contents: mix-ups fail."""
+"""A whole training step on another device, with tensors that have no contents: mixed products and sums fail.
+
+An index on the wrong device does not, as it would on a GPU.
+"""
 
 import contextlib
 from types import SimpleNamespace
