@@ -1,24 +1,20 @@
 """What several notebooks draw alike: one look for each row, learning curves, graphs on the hand."""
 
 from itertools import cycle
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import seaborn
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
 from torch import Tensor
 
-from handdgcl.files import replacing
 from handdgcl.hands import Hands
 from handdgcl.hands.topology import RIGHT
 from handdgcl.model.graph import build_hierarchy
 from handdgcl.report.results import MEAN_HAND, row_title
 from handdgcl.rows import CONTROLS, TABLE_2
 
-DPI = 160
 _BRIGHT = seaborn.color_palette("colorblind").as_hex()
 _MUTED = seaborn.color_palette("dark").as_hex()
 # The mean hand is grey, the baseline black; the paper's own rows stand out among the colours.
@@ -97,9 +93,3 @@ def draw_graph(ax: Axes, adjacency: Tensor, places: np.ndarray, *, reference: Te
     ax.scatter(*places.T, s=8, color="black", zorder=3)
     ax.set_aspect("equal")
     ax.axis("off")
-
-
-def save_figure(figure: Figure | seaborn.FacetGrid, path: Path) -> None:
-    """Write a PNG, whole or not at all."""
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=DPI)
