@@ -59,6 +59,11 @@ def read_json(path: str | Path) -> dict:
         raise InputError(f"{path}: not JSON ({error}); delete it and run `dvc repro` again") from error
 
 
+def digest(content: object) -> str:
+    """Eight letters that differ where two JSON-like contents do."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+
+
 def code_digest(*modules: str, leave_out: tuple[str, ...] = ()) -> str:
     """A digest of the code that some modules of this package run: theirs and what they import from it.
 

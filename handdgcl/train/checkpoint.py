@@ -16,6 +16,7 @@ from handdgcl.model.dgclnet import DGCLNet
 from handdgcl.model.network import HandDGCL
 from handdgcl.rows import Row, get_row
 from handdgcl.train.module import build_dgclnet
+from handdgcl.train.states import BEST, LAST, read_state
 
 CHECKPOINT = "checkpoint.ckpt"
 RUN_FACTS = "run.json"  # identity, and what differs from run to run: seconds, commit, MLflow run
@@ -117,10 +118,7 @@ def export(states: Path, config: Config, out: Path, *, identity: dict, mlflow_ru
         identity: of the run.
         mlflow_run: its id.
     """
-    best, last = (
-        torch.load(states / name, map_location="cpu", weights_only=False)
-        for name in ("best.ckpt", "last.ckpt")
-    )
+    best, last = (read_state(states / name) for name in (BEST, LAST))
     history = last["history"]
     (out / RUN_FACTS).unlink(missing_ok=True)
     with replacing(out / "curves.csv") as path:

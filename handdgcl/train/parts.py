@@ -1,4 +1,4 @@
-"""What Lightning is given for a run: batches of a store, the first state, one line of progress an epoch."""
+"""What Lightning is given for a run: batches of a store, one line of progress an epoch."""
 
 import logging
 from pathlib import Path
@@ -50,18 +50,6 @@ class StoreData(LightningDataModule):
             rank=self.trainer.global_rank,
             world=self.trainer.world_size,
         )
-
-
-class FirstState(Callback):
-    """Keep the state before the first step, so that an interruption always leaves one."""
-
-    def __init__(self, file: Path):
-        self.file = file
-
-    def on_train_start(self, trainer: Trainer, module: TrainingModule) -> None:
-        """Write it, unless there is a later one; all processes do as the first says, they save together."""
-        if not trainer.strategy.broadcast(self.file.exists()):
-            trainer.save_checkpoint(self.file)
 
 
 class Progress(Callback):

@@ -8,36 +8,34 @@ a stage that DVC runs again for a new figure or seed takes seconds, a changed we
 """
 
 import argparse
-import hashlib
 import inspect
-import json
 import logging
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from lightning import Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import MLFlowLogger
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_only
 
 from handdgcl.config import Config, load_config, to_dict
 from handdgcl.data.store import read_manifest
-from handdgcl.files import InputError, code_digest, read_json, write_json
+from handdgcl.files import InputError, code_digest, digest, read_json, write_json
 from handdgcl.hands import load_hands
 from handdgcl.project import Project, enter_project, show_progress
 from handdgcl.rows import ROWS, Row, get_row, parameters
 from handdgcl.tracking import run_logger
 from handdgcl.train.checkpoint import CHECKPOINT, RUN_FACTS, export
 from handdgcl.train.module import TrainingModule
-from handdgcl.train.parts import FirstState, Progress, StoreData
+from handdgcl.train.parts import Progress, StoreData
+from handdgcl.train.states import LAST, States, WholeFiles, only_trainer, usable_state
 
 STATES = "states"  # folder of the states to resume from
 # Code that does not decide a trained row: what it does is in the identity by value, or names, writes, logs.
@@ -66,18 +64,20 @@ def train_row(row: str | Row, seed: int, project: Project, *, config: Config | N
     """
     row = get_row(row) if isinstance(row, str) else row
     wanted = identity(row, seed, config or project.config, project.store)
-    digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:8]
-    published, scratch = project.row(row.name, seed), project.scratch_row(row.name, seed, digest)
+    mark = digest(wanted)
+    published, scratch = project.row(row.name, seed), project.scratch_row(row.name, seed, mark)
     for out in (published, scratch):
         if _facts(out).get("identity") == wanted and (out / CHECKPOINT).exists():
             log.info("%s, seed %d: trained already, %s", row.name, seed, out)
             return out / CHECKPOINT
     out = scratch if project.scratch or config is not None else published
-    run = Run(row, seed, config or project.config, project.store, out, project.work(row.name, seed, digest))
+    run = Run(row, seed, config or project.config, project.store, out, project.work(row.name, seed, mark))
     if run.config.train.devices * run.config.train.nodes > 1 and not LAUNCHED & set(os.environ):
         _launch(run, project, changed=config is not None)
     else:
-        _train(run, wanted)
+        first = not rank_zero_only.rank  # of several processes one holds the folder for all
+        with only_trainer(run.work) if first else nullcontext():
+            _train(run, wanted)
     return out / CHECKPOINT
 
 
@@ -126,11 +126,10 @@ def _train(run: Run, identity: dict) -> None:
         precision=config.train.precision,
         logger=logger,
         callbacks=[
-            FirstState(work / STATES / "last.ckpt"),
             Progress(),
-            _keep("best", work / STATES, monitor="val_mpjpe_mm"),
-            _keep("last", work / STATES),
+            States(work / STATES, digest(identity)),
         ],
+        plugins=[WholeFiles()],
         default_root_dir=work,
         deterministic="warn" if torch.cuda.is_available() else False,  # a CPU always is
         use_distributed_sampler=False,
@@ -139,7 +138,7 @@ def _train(run: Run, identity: dict) -> None:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    _fit(trainer, module, data, work)
+    _fit(trainer, module, data, work, digest(identity))
     if trainer.is_global_zero:
         export(work / STATES, config, out, identity=identity, mlflow_run=logger.run_id)
         shutil.rmtree(work)
@@ -151,16 +150,13 @@ def _has_bfloat16() -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
-def _fit(trainer: Trainer, module: TrainingModule, data: StoreData, work: Path) -> None:
+def _fit(trainer: Trainer, module: TrainingModule, data: StoreData, work: Path, mark: str) -> None:
     """Train from the last whole epoch in `work`, or from the start."""
-    last, resumed = work / STATES / "last.ckpt", None
-    if last.exists():
-        resumed = last
-        data.first_epoch = len(torch.load(last, map_location="cpu", mmap=True, weights_only=False)["history"])
+    state, resumed = usable_state(work / STATES, mark), None
+    if state is not None:
+        resumed, data.first_epoch = work / STATES / LAST, len(state["history"])
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
-            trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=False)
+        trainer.fit(module, datamodule=data, ckpt_path=resumed)
     except OSError as error:
         raise InputError(
             f"{work}: training stopped ({error}); make room, then the same command continues it"
@@ -189,13 +185,6 @@ def _launch(run: Run, project: Project, *, changed: bool) -> None:
                 log.info("%s", line.rstrip())
     if processes.returncode:
         raise InputError(f"{name}, seed {run.seed}: training on {devices} devices failed; its log is above")
-
-
-def _keep(name: str, folder: Path, monitor: str | None = None) -> ModelCheckpoint:
-    """Keep the newest state, or the one with the least `monitor`, as folder/name.ckpt."""
-    return ModelCheckpoint(
-        folder, filename=name, monitor=monitor, save_on_train_epoch_end=True, enable_version_counter=False
-    )
 
 
 def _facts(folder: Path) -> dict:
