@@ -4,6 +4,7 @@ import pickle
 import pickletools
 import re
 import tomllib
+from collections import OrderedDict
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -34,12 +35,82 @@ def test_licensed_style_pickle_gives_the_same_dense_arrays(tmp_path, hand, proto
         np.testing.assert_array_equal(value, model[key], err_msg=key)
 
 
-def test_file_saved_again_by_current_python_without_chumpy(tmp_path):
+SPARSE = ("csc_matrix", "csr_matrix", "coo_matrix", "csc_array", "csr_array", "coo_array")
+
+
+@pytest.mark.parametrize(("protocol", "kind"), list(enumerate(SPARSE)))
+def test_file_saved_again_by_current_python_without_chumpy(tmp_path, protocol, kind):
     model = open_hand()
+    saved = {
+        **model,
+        "J_regressor": getattr(sparse, kind)(model["J_regressor"]),
+        "weights": np.asfortranarray(model["weights"]),
+        "hands_components": model["hands_components"].view(np.matrix),
+        "hands_mean": model["hands_mean"].astype(">f8"),
+        "bs_style": "lbs",
+        "unused": [np.array([None, {}], object), np.float64(3.0)],
+    }
     path = tmp_path / "MANO_RIGHT.pkl"
-    for kind in (sparse.csc_matrix, sparse.csr_matrix):
-        path.write_bytes(pickle.dumps({**model, "J_regressor": kind(model["J_regressor"])}))
-        np.testing.assert_array_equal(read_model(path)["J_regressor"], model["J_regressor"])
+    path.write_bytes(pickle.dumps(OrderedDict(saved), protocol=protocol))
+    for key, value in read_model(path).items():
+        np.testing.assert_array_equal(value, model[key], err_msg=key)
+
+
+class Reduced:
+    """Pickles as whatever call and state it is given."""
+
+    def __init__(self, *parts):
+        self.parts = parts
+
+    def __reduce__(self):
+        return self.parts
+
+
+POINTERS = (1, (778, 3), np.dtype(object), False, b"A" * 8 * 778 * 3)
+EMPTY_ARRAY = np._core.multiarray._reconstruct, (np.ndarray, (0,), b"b")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Reduced(*EMPTY_ARRAY, POINTERS),  # NumPy follows each of these addresses
+        Reduced(np._core.multiarray.scalar, (np.dtype(object), b"A" * 8)),
+        Reduced(*EMPTY_ARRAY, (1, (778, 3), np.dtype([("a", "f4"), ("b", "O")]), False, b"A" * 12)),
+        Reduced(*EMPTY_ARRAY, (1, (2**40, 2**20), np.dtype("f4"), False, b"AAAA")),
+        Reduced(
+            *EMPTY_ARRAY,
+            (1, (2, 2), Reduced(np.dtype, ("f4",), (3, b"<", None, None, None, -1, -1, 63)), False, [1]),
+        ),
+        [[0.0] * 3] * 778,
+    ],
+)
+def test_arrays_that_bring_no_numbers_are_refused(tmp_path, value):
+    path = tmp_path / "MANO_RIGHT.pkl"
+    path.write_bytes(pickle.dumps({**open_hand(), "v_template": value}))
+    assert "v_template" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x80\x02K\x01r\xff\xff\xff\x7f.",  # a memo of two thousand million places
+        b"\x80\x04\x8e" + b"\xff" * 7 + b"\x0f.",  # more bytes than any file
+        b"\x80\x05\x96" + b"\xff" * 7 + b"\x0f.",
+        b"\x80\x04\x95" + b"\xff" * 7 + b"\x0f.",
+        b"(lp0\n" + b"(g0\ng0\nlp0\n" * 60 + b".",
+    ],
+)
+def test_instructions_that_ask_for_memory_get_none(tmp_path, content):
+    path = tmp_path / "MANO_RIGHT.pkl"
+    path.write_bytes(content)
+    assert "not a hand model" in refusal(path)
+
+
+def test_a_file_larger_than_any_hand_is_not_read(tmp_path):
+    path = tmp_path / "MANO_RIGHT.pkl"
+    with path.open("wb") as file:
+        file.truncate(2**40)  # of holes
+    assert "MOST_BYTES" in refusal(path)
 
 
 @pytest.mark.parametrize("protocol", [0, 2])
@@ -143,6 +214,27 @@ def test_values_that_are_no_hand(tmp_path):
         ("shapedirs", endless, ""),
     ):
         assert f"'{key}'{problem}" in refusal(write_pickle(path, {**raw, key: value}))
+
+
+@pytest.mark.parametrize("scale", [1000, 100, 0.01])
+def test_a_hand_in_another_unit(tmp_path, scale):
+    raw = licensed(open_hand())
+    raw["v_template"] = raw["v_template"] * scale
+    assert "metres is wanted" in refusal(write_pickle(tmp_path / "MANO_RIGHT.pkl", raw))
+
+
+@pytest.mark.parametrize(("joint", "parent"), [(2, 0), (5, 16), (15, -3)])
+def test_joints_in_another_order(tmp_path, joint, parent):
+    raw = licensed(open_hand())
+    raw["kintree_table"] = raw["kintree_table"].astype(np.int64)
+    raw["kintree_table"][0, joint] = parent
+    assert "kintree_table" in refusal(write_pickle(tmp_path / "MANO_RIGHT.pkl", raw))
+
+
+def test_other_arrays_in_the_open_hands_file_do_not_matter(tmp_path):
+    path = tmp_path / "open_hand_right.npz"
+    np.savez_compressed(path, **open_hand(), note=np.array([{}], object))
+    assert read_model(path).keys() == open_hand().keys()
 
 
 def test_open_hand_is_packaged_with_its_licence():

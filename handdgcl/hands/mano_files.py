@@ -1,18 +1,25 @@
 """Reading one hand model file: the embedded open hand (.npz) or a licensed MANO file (.pkl).
 
-The licensed files are Python-2 pickles of NumPy, SciPy and chumpy objects. A pickle is a program, and
-chumpy does not import on current Python, so nothing in a file is imported or called: the few array
-types these files hold are replaced by stand-ins of this module, and any other name is refused.
+The licensed files are pickles of Python 2; `hands.pickled` reads their arrays without running them.
 """
 
-import pickle
 from pathlib import Path
 
 import numpy as np
-from scipy import sparse
 
+from handdgcl.arrays import read_arrays
 from handdgcl.files import InputError
-from handdgcl.hands.topology import FACE_COUNT, HANDS, MANO_JOINTS, RIGHT, SHAPE_COUNT, VERTEX_COUNT
+from handdgcl.hands import pickled
+from handdgcl.hands.topology import (
+    FACE_COUNT,
+    HAND_SIZE_M,
+    HANDS,
+    MANO_JOINTS,
+    MANO_PARENTS,
+    RIGHT,
+    SHAPE_COUNT,
+    VERTEX_COUNT,
+)
 
 _JOINTS = len(MANO_JOINTS)
 _ANGLES = 3 * (_JOINTS - 1)
@@ -55,6 +62,7 @@ def read_model(path: str | Path) -> dict[str, np.ndarray]:
     model = {key: _array(path, key, raw) for key in _SHAPES}
     if model["f"].min() < 0 or model["f"].max() >= VERTEX_COUNT:
         raise _damaged(path, "'f' names vertices that do not exist")
+    _check_size(path, model)
     _check_side(path, model)
     return model
 
@@ -62,11 +70,9 @@ def read_model(path: str | Path) -> dict[str, np.ndarray]:
 def _read(path: Path) -> dict:
     """The file's objects by name, before they are checked."""
     try:
-        with path.open("rb") as file:
-            if path.suffix == ".npz":
-                with np.load(file, allow_pickle=False) as data:
-                    return dict(data)
-            raw = _Unpickler(file, path).load()
+        if path.suffix == ".npz":
+            return read_arrays(path, _SHAPES)[0]
+        raw = pickled.load(path)
     except FileNotFoundError:
         remedy = "install the package again, it ships this file"
         if path.suffix != ".npz":
@@ -74,6 +80,11 @@ def _read(path: Path) -> dict:
         raise InputError(f"{path}: no such hand model; {remedy}") from None
     except InputError:
         raise
+    except pickled.RefusedError as error:
+        raise InputError(
+            f"{path}: refused before running it: the file asks for {error}, which is no array type of a MANO "
+            f"file; {_SOURCE} into {path.parent}"
+        ) from None
     except PermissionError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); make it a readable file") from error
     except Exception as error:  # damaged bytes make an unpickler raise nearly any type
@@ -89,107 +100,15 @@ def _damaged(path: Path, reason: object) -> InputError:
     )
 
 
-class _State:
-    """Stand-in for a pickled SciPy or chumpy object: keeps its attributes, computes nothing."""
-
-    def __init__(self, *_):
-        self.state = {}
-
-    def __setstate__(self, state: dict):
-        self.state = dict(state)
-
-
-class _Csc(_State):
-    """`scipy.sparse.csc_matrix`."""
-
-    kind = sparse.csc_matrix
-
-    def dense(self) -> np.ndarray:
-        s = self.state
-        matrix = self.kind((s["data"], s["indices"], s["indptr"]), shape=s["_shape"])
-        matrix.check_format(full_check=True)  # indices out of range would be read as memory
-        return matrix.toarray()
-
-
-class _Csr(_Csc):
-    """`scipy.sparse.csr_matrix`."""
-
-    kind = sparse.csr_matrix
-
-
-class _Ch(_State):
-    """`chumpy.ch.Ch`: an array `x`."""
-
-    def dense(self) -> np.ndarray:
-        return _dense(self.state["x"])
-
-
-class _Select(_State):
-    """`chumpy.reordering.Select`: entries `idxs` of the flattened `a`, in a given shape."""
-
-    def dense(self) -> np.ndarray:
-        picked = _dense(self.state["a"]).ravel()[_dense(self.state["idxs"])]
-        return picked.reshape(self.state.get("preferred_shape", picked.shape))
-
-
-def _dense(value: object) -> np.ndarray:
-    return value.dense() if isinstance(value, _State) else np.asarray(value)
-
-
-def _empty_array(*_) -> np.ndarray:
-    """`numpy…_reconstruct` makes an array that the next instruction fills."""
-    return np.empty(0, np.int8)
-
-
-def _new_object(kind: type, *_) -> _State:
-    """`copy_reg._reconstructor`, protocol 0's way to make an object without calling it."""
-    if not issubclass(kind, _State):
-        raise pickle.UnpicklingError(f"cannot make a {kind.__name__}")
-    return kind()
-
-
-_NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray")
-_ALLOWED = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    **{(module, "_reconstruct"): _empty_array for module in _NUMPY},
-    **{(module, "scalar"): np._core.multiarray.scalar for module in _NUMPY},
-    **{(f"scipy.sparse.{module}", "csc_matrix"): _Csc for module in ("csc", "_csc")},
-    **{(f"scipy.sparse.{module}", "csr_matrix"): _Csr for module in ("csr", "_csr")},
-    ("chumpy.ch", "Ch"): _Ch,
-    ("chumpy.reordering", "Select"): _Select,
-    **{(module, "set"): set for module in ("__builtin__", "builtins")},  # chumpy's bookkeeping
-    **{(module, "object"): object for module in ("__builtin__", "builtins")},
-    **{(module, "_reconstructor"): _new_object for module in ("copy_reg", "copyreg")},
-}
-
-
-class _Unpickler(pickle.Unpickler):
-    """Resolves the names of `_ALLOWED` and no others."""
-
-    def __init__(self, file, path: Path):
-        super().__init__(file, encoding="latin1")  # Python 2 strings hold the arrays' bytes
-        self.path = path
-
-    def find_class(self, module: str, name: str) -> object:
-        try:
-            return _ALLOWED[module, name]
-        except KeyError:
-            raise InputError(
-                f"{self.path}: refused before running it: the file asks for {module}.{name}, which is no "
-                f"array type of a MANO file; {_SOURCE} into {self.path.parent}"
-            ) from None
-
-
 def _array(path: Path, key: str, raw: dict) -> np.ndarray:
     """One array, dense, finite, of the expected shape and type."""
-    body = np.shape(raw.get("v_template", ()))[:1] == (_SMPL_H_VERTICES,) or "hands_meanl" in raw
+    body = "hands_meanl" in raw or _length(raw.get("v_template")) == _SMPL_H_VERTICES
     kind = "a body model (SMPL or SMPL-H), not a hand" if body else "not a MANO hand"
     remedy = f"so it is {kind}; {_SOURCE} into {path.parent}"
     if key not in raw:
         raise InputError(f"{path}: no {key!r} in it, {remedy}")
     try:
-        value = _dense(raw[key]).astype(np.int64 if key in _INTEGERS else np.float32)
+        value = pickled.dense(raw[key]).astype(np.int64 if key in _INTEGERS else np.float32)
     except (LookupError, TypeError, ValueError, MemoryError, RecursionError) as error:
         raise _damaged(path, f"{key!r}: {error}") from error
     if value.shape != _SHAPES[key]:
@@ -198,6 +117,26 @@ def _array(path: Path, key: str, raw: dict) -> np.ndarray:
     if not np.isfinite(value).all():
         raise _damaged(path, f"{key!r} holds values that are not finite")
     return value
+
+
+def _length(value: object) -> int:
+    """How many rows an object of the file has; 0 where it has none."""
+    try:
+        return len(pickled.dense(value))
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return 0
+
+
+def _check_size(path: Path, model: dict) -> None:
+    """Metres, and the joints in the order that all else relies on."""
+    size = np.ptp(model["v_template"], axis=0).max()
+    if not HAND_SIZE_M[0] <= size <= HAND_SIZE_M[1]:
+        raise InputError(f"{path}: 'v_template' is {size:.3g} long; a hand in metres is wanted")
+    parents = model["kintree_table"][0, 1:]
+    if (parents != MANO_PARENTS[1:]).any():
+        raise InputError(
+            f"{path}: 'kintree_table' names the parents {parents.tolist()}, which are not MANO's"
+        )
 
 
 def _check_side(path: Path, model: dict) -> None:

@@ -18,6 +18,8 @@ MANO_JOINTS = (
     "wrist",
     *(f"{finger}{k}" for finger in ("index", "middle", "pinky", "ring", "thumb") for k in (1, 2, 3)),
 )
+MANO_PARENTS = (-1, *(parent for k in range(5) for parent in (0, 3 * k + 1, 3 * k + 2)))
+HAND_SIZE_M = (0.04, 0.5)  # extent of a plausible hand: tells metres from millimetres and unit bones
 
 # Fingertip vertices of the benchmark's metric (IntagHand, Li et al. 2022). smplx uses other ids
 # (744, 320, 443, 554, 671), which would shift the tips by some millimetres.
