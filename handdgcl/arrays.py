@@ -20,7 +20,7 @@ def read_arrays(path: str | Path, wanted: Collection[str]) -> tuple[dict[str, np
     """
     path = Path(path)
     if path.exists() and not path.is_file():
-        raise InputError(f"{path}: no file; name an .npz")
+        raise InputError(f"{path}: not an .npz but a folder or device; name the file")
     try:
         with zipfile.ZipFile(path) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
@@ -31,7 +31,7 @@ def read_arrays(path: str | Path, wanted: Collection[str]) -> tuple[dict[str, np
     except Exception as error:  # damaged bytes make zip and NumPy's header raise nearly any type
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise InputError(
-            f"{path}: truncated, or not an .npz of plain arrays ({reason}); write it with numpy.savez"
+            f"{path}: not an .npz of plain arrays, or truncated ({reason}); write it with numpy.savez"
         ) from error
 
 

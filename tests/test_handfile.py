@@ -1,5 +1,8 @@
 """Files of hands: what is refused, by name and sample."""
 
+import io
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -43,6 +46,13 @@ def with_value(array, value, *place):
         (lambda t: {"joints_left": np.zeros((6, 21, 3))}, r"P\.npz: array 'joints_right' is missing"),
         (lambda t: {"left_px": np.zeros((6, 21, 2))}, r"P\.npz: array 'right_px' is missing"),
         (lambda t: {"intrinsics": np.zeros((3, 3))}, r"P\.npz: intrinsics: sample 0 is no camera matrix"),
+        (lambda t: {"intrinsics": np.diag([3, 4, 1.0])}, r"P\.npz: intrinsics: a focal length of 3.5"),
+        (
+            lambda t: {f"{h}_px": t[h][..., :2] / 0.1 for h in ("left", "right")},
+            r"P\.npz: left_px: .* px are wanted",
+        ),
+        (lambda t: {"image_id": np.array([1, 2, 3, 4, 5, 5])}, r"P\.npz: image_id: 5 stands twice"),
+        (lambda t: {"image_id": np.arange(5)}, r"P\.npz: image_id: int64 of shape \[5\]"),
         (lambda t: {"intrinsics": np.zeros((5, 3, 3))}, r"P\.npz: intrinsics: shape \[5, 3, 3\]"),
     ],
 )
@@ -71,7 +81,7 @@ def test_an_array_file_and_objects_are_refused(tmp_path):
 
 def test_optional_arrays_are_read_and_others_named(prediction, tmp_path):
     more = {"joints_left": np.ones((6, 21, 3)), "joints_right": np.zeros((6, 21, 3)), "names": np.arange(6)}
-    np.savez(tmp_path / "p.npz", **prediction, **more, intrinsics=np.eye(3))
+    np.savez(tmp_path / "p.npz", **prediction, **more, intrinsics=np.diag([99, 99, 1.0]))
     file = read_hand_file(tmp_path / "p.npz")
     assert len(file) == 6 and file.intrinsics.shape == (6, 3, 3) and file.ignored == ("names",)
     assert (file.vertices[:, 1] == prediction["right"]).all() and (file.joints[:, 0] == 1).all()
@@ -88,3 +98,34 @@ def test_a_changed_byte_or_a_short_file_is_refused(save, prediction, tmp_path):
         path.write_bytes(damaged)
         with pytest.raises(InputError, match=r"p\.npz: not an \.npz of plain arrays"):
             read_hand_file(path)
+
+
+def crafted(header, content=b"", compress=zipfile.ZIP_STORED):
+    """An .npz whose one member has this header."""
+    member = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + content
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", compress) as archive:
+        archive.writestr("left.npy", member)
+    return file.getvalue()
+
+
+HEADER = "{'descr': '<f4', 'fortran_order': %s, 'shape': %s, }\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        crafted((HEADER % (False, "(-1, 778, 3)")).encode()),
+        crafted((HEADER % (False, f"({2**70},)")).encode(), bytes(64)),
+        crafted((HEADER % (True, f"({2**34}, 778, 3)")).encode(), bytes(64)),
+        crafted(b"{'descr': ((((\n"),
+        crafted(b"\x00" * 40),
+        crafted((HEADER % (False, "(25000000,)")).encode(), bytes(100_000_000), zipfile.ZIP_DEFLATED),
+        crafted((HEADER % (False, "(4,)")).encode(), bytes(16), zipfile.ZIP_LZMA)[:-40],
+    ],
+)
+def test_headers_that_promise_what_is_not_there_are_refused(content, tmp_path):
+    path = tmp_path / "p.npz"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"p\.npz: not an \.npz of plain arrays"):
+        read_hand_file(path)

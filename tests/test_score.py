@@ -198,10 +198,73 @@ def test_hands_each_about_its_own_root_have_no_errors_of_their_place(prediction,
 
 
 def test_an_inside_out_prediction_is_reported_not_counted_as_free_of_collisions(prediction, truth, hands):
-    mirrored = {h: prediction[h] * [-1, 1, 1] for h in ("left", "right")}
+    sides = [np.where(np.arange(N) < 2, -1, 1)[:, None] * [1, 0, 0] + [0, 1, 1]] * 2
+    mirrored = {h: prediction[h] * side[:, None] for h, side in zip(("left", "right"), sides, strict=True)}
     found = measured(mirrored, truth, hands)
-    assert found["not_measured"]["penetration_depth_mm"] == N
-    assert "penetration_depth_mm" not in found["metrics"] and "true_penetration_depth_mm" in found["metrics"]
+    assert found["not_measured"]["penetration_depth_mm"] == 2
+
+
+def test_pairs_are_joined_by_their_image(prediction, truth, hands):
+    expected = measured(prediction, truth, hands, interaction=False)["metrics"]
+    names, order = np.array(["c", "a", "f", "b", "e", "d"]), np.array([3, 1, 0, 5, 4, 2])
+    turned = {h: prediction[h][order] for h in ("left", "right")} | {"image_id": names[order]}
+    found = measured(turned, truth | {"image_id": names}, hands, interaction=False)["metrics"]
+    assert found == pytest.approx(expected)
+    assert measured(turned, truth, hands, interaction=False)["metrics"]["mrrpe_mm"] > expected["mrrpe_mm"]
+    with pytest.raises(InputError, match=r"image_id: c is in one of the two files alone, 2 such"):
+        others = np.array(["q", *names[1:]])
+        measured(turned, truth | {"image_id": others}, hands, interaction=False)
+
+
+def exchanged_fingers(arrays, hands):
+    order = np.array([*range(13), *range(17, 21), *range(13, 17)])  # ring and pinky, as MANO's own order
+    return {f"joints_{h}": joints[:, order] for h, joints in regressed(arrays, hands).items()}
+
+
+def wrist_last(arrays, hands):
+    return {f"joints_{h}": np.roll(joints, -1, 1) for h, joints in regressed(arrays, hands).items()}
+
+
+def shuffled(arrays, hands):
+    order = np.random.default_rng(0).permutation(778)
+    return {h: arrays[h][:, order] for h in ("left", "right")}
+
+
+HALF_TURN = np.array([1, -1, -1])  # y up, z backward
+SILENT = {
+    "ring and pinky exchanged": (exchanged_fingers, "joints_left: ring1 .* nearest to pinky1"),
+    "wrist last": (wrist_last, "joints_left: wrist .* nearest to thumb1"),
+    "vertices in another order": (shuffled, "left: its edges are .* another order"),
+    "hands exchanged": (
+        lambda a, _: {"left": a["right"], "right": a["left"]},
+        "left: the mesh is inside out",
+    ),
+    "a right hand as left": (lambda a, _: {"left": a["right"]}, "left: the mesh is inside out"),
+    "mirrored": (lambda a, _: {h: a[h] * [-1, 1, 1] for h in ("left", "right")}, "left: .* mirror it"),
+}
+
+
+@pytest.mark.parametrize("kind", list(SILENT))
+@pytest.mark.parametrize("side", ["prediction", "truth", "both"])
+def test_what_is_plausible_and_wrong_is_refused(prediction, truth, hands, kind, side):
+    spoil, message = SILENT[kind]
+    files = {"prediction": prediction, "truth": {h: truth[h] for h in ("left", "right")}}
+    for name in files if side == "both" else [side]:
+        files[name] = files[name] | spoil(files[name], hands)
+    with pytest.raises(InputError, match=message):
+        measured(**files, hands=hands, interaction=False)
+
+
+def test_predictions_in_other_axes_are_refused_and_a_few_are_doubted(prediction, truth, hands):
+    plain = {h: truth[h] for h in ("left", "right")}
+    for turn in (HALF_TURN, HALF_TURN[[1, 1, 0]]):
+        turned = {h: prediction[h] * turn for h in plain}
+        with pytest.raises(InputError, match="turning all its hands by 180 degrees"):
+            measured(turned, plain, hands, interaction=False)
+        few = [{h: a[h][:3] for h in plain} for a in (turned, plain)]
+        assert "degrees would lower" in measured(*few, hands, interaction=False)["notes"][0]
+    blurred = {h: prediction[h][::-1] for h in plain}  # a bad method: of other pairs
+    assert measured(blurred, plain, hands, interaction=False)["metrics"]["mpjpe_mm"] > 5
 
 
 def test_the_command_prints_a_table_and_leaves_json(prediction, truth, tmp_path, capsys):

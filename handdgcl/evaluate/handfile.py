@@ -1,42 +1,40 @@
 """Hands of any method in one file: what `handdgcl score` reads.
 
-An .npz with N pairs, the same pairs in the same order on both sides:
+An .npz with N pairs, the same pairs on both sides, in the same order or with the same `image_id`:
 
 | array | shape | |
 |---|---|---|
 | `left`, `right` | `[N, 778, 3]` | vertices, metres, camera axes (x right, y down, z forward) |
 | `joints_left`, `joints_right` | `[N, 21, 3]` | optional; default: regressed from the vertices |
 | `intrinsics` | `[3, 3]` or `[N, 3, 3]` | optional, truth: K in px, for vertices before the camera |
+| `image_id` | `[N]` | optional: joins the two files where both have it |
 | `left_px`, `right_px` | `[N, 778, 2]` | optional, prediction: vertices in the image, by its own camera |
 """
 
-import zipfile
-import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from handdgcl.arrays import read_arrays
 from handdgcl.files import InputError
 from handdgcl.hands import Hands
 from handdgcl.hands.camera import bone_scale
-from handdgcl.hands.topology import HANDS, JOINT_COUNT, JOINTS, ROOT_JOINT, VERTEX_COUNT, WRIST_JOINT
+from handdgcl.hands.topology import HAND_SIZE_M, HANDS, JOINT_COUNT, ROOT_JOINT, VERTEX_COUNT, WRIST_JOINT
 from handdgcl.model.metrics import Points
 
-HAND_SIZE_M = (0.04, 0.5)  # extent of a plausible hand: tells metres from millimetres and unit bones
 _LARGEST_M = 10.0  # of a single one, however badly it is predicted: a hand in millimetres is larger
 _SHORTEST_M = 1e-6  # a metacarpal, below which there is none
-_JOINTS_OFF_M = 0.03  # given joints from the vertices' own: more is another unit, frame or order
+LEAST_FOCAL_PX = 20  # below it a focal length is in shares of the image, or in mm
+_LEAST_PX = 3  # pixels of a hand: less is in shares of the image
 _SAME_M = 1e-5  # roots nearer than this are one point
 _KEYS = {
     "vertices": ("{}", (VERTEX_COUNT, 3)),
     "joints": ("joints_{}", (JOINT_COUNT, 3)),
     "pixels": ("{}_px", (VERTEX_COUNT, 2)),
 }
-# What reading a damaged file, or one of another kind, raises.
-_DAMAGE = (OSError, ValueError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,7 @@ class HandFile:
     joints: np.ndarray | None = None  # [N,H,J,3] metres
     pixels: np.ndarray | None = None  # [N,H,V,2] px
     intrinsics: np.ndarray | None = None  # [N,3,3] px
+    image_id: np.ndarray | None = None  # [N], each once
     ignored: tuple[str, ...] = ()  # arrays of the file that mean nothing here
 
     def __len__(self) -> int:
@@ -71,19 +70,11 @@ class HandFile:
         """The metric's points of some pairs, double precision.
 
         Raises:
-            InputError: given joints are not those of the vertices, or a metacarpal has no length.
+            InputError: a metacarpal has no length.
         """
         points = Points.from_vertices(torch.from_numpy(self.vertices[rows].astype(np.float64)), hands)
         if self.joints is not None:
-            given = torch.from_numpy(self.joints[rows].astype(np.float64))
-            for hand, off in zip(HANDS, (given - points.joints).norm(dim=-1).transpose(0, 1), strict=True):
-                if off.median() > _JOINTS_OFF_M:
-                    raise InputError(
-                        f"{self.name}: joints_{hand}: {off.median():.3g} m (median) from the joints of "
-                        f"{hand}'s vertices; give metres, the same frame and the order "
-                        f"{', '.join(JOINTS[:5])} …, or leave them out"
-                    )
-            points = Points(points.vertices, given)
+            points = Points(points.vertices, torch.from_numpy(self.joints[rows].astype(np.float64)))
         short = bone_scale(points.joints)[..., 0, 0] <= _SHORTEST_M
         if short.any():
             sample, hand = short.nonzero()[0].tolist()
@@ -112,17 +103,11 @@ def read_hand_file(path: str | Path) -> HandFile:
             not in metres; the message names file, array and sample.
     """
     path = Path(path)
-    known = {"intrinsics"} | {pattern.format(hand) for pattern, _ in _KEYS.values() for hand in HANDS}
+    known = {"intrinsics", "image_id"} | {name.format(hand) for name, _ in _KEYS.values() for hand in HANDS}
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            arrays = {name: np.asarray(file[name]) for name in file.files if name in known}
-            ignored = tuple(name for name in file.files if name not in known)
+        arrays, ignored = read_arrays(path, known)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; give an .npz with left and right, [N, 778, 3]") from None
-    except (*_DAMAGE, AttributeError, TypeError) as error:  # the last two: one array, an .npy
-        raise InputError(
-            f"{path}: not an .npz of plain arrays ({error}); write it with numpy.savez"
-        ) from error
     return check_arrays(arrays, name=str(path), ignored=ignored)
 
 
@@ -146,8 +131,12 @@ def check_arrays(arrays: dict[str, np.ndarray], *, name: str, ignored: tuple[str
             found[field] = np.stack([arrays[key] for key in keys], 1)
     for hand, key in enumerate(HANDS):
         _check_size(found["vertices"][:, hand], f"{name}: {key}")
+        if "pixels" in found and (size := np.median(np.ptp(found["pixels"][:, hand], axis=1))) < _LEAST_PX:
+            raise InputError(f"{name}: {key}_px: its hands are {size:.3g} wide (median); px are wanted")
     if "intrinsics" in arrays:
         found["intrinsics"] = _intrinsics(arrays["intrinsics"], count, f"{name}: intrinsics")
+    if "image_id" in arrays:
+        found["image_id"] = _names(arrays["image_id"], count, f"{name}: image_id")
     return HandFile(name, **found, ignored=ignored)
 
 
@@ -188,4 +177,39 @@ def _intrinsics(array: np.ndarray, count: int, name: str) -> np.ndarray:
             f"{name}: sample {bad.argmax()} is no camera matrix; [[fx, s, cx], [0, fy, cy], [0, 0, 1]] in px "
             "is wanted"
         )
+    focal = np.median(np.abs(array[..., [0, 1], [0, 1]]))
+    if focal < LEAST_FOCAL_PX:
+        raise InputError(f"{name}: a focal length of {focal:.3g} (median); px of the image are wanted")
     return np.broadcast_to(array, (count, 3, 3))
+
+
+def _names(array: np.ndarray, count: int, name: str) -> np.ndarray:
+    """Numbers or texts `[N]` that name each pair once."""
+    if array.shape != (count,) or array.dtype.kind not in "iuUS":
+        raise InputError(
+            f"{name}: {array.dtype} of shape {list(array.shape)}; {count} whole numbers or texts"
+        )
+    values, times = np.unique(array, return_counts=True)
+    if (times > 1).any():
+        raise InputError(f"{name}: {values[times > 1][0]} stands twice; each pair has a name of its own")
+    return array
+
+
+def in_order_of(file: HandFile, other: HandFile) -> HandFile:
+    """A file's pairs in the order of another's, by `image_id`; as it is where one of them has none.
+
+    Raises:
+        InputError: the two do not name the same pairs.
+    """
+    if file.image_id is None or other.image_id is None:
+        return file
+    only = np.setxor1d(file.image_id, other.image_id)
+    if len(only):
+        raise InputError(
+            f"{file.name}: image_id: {only[0]} is in one of the two files alone, {len(only)} such pairs; "
+            f"give the pairs of {other.name}"
+        )
+    row = np.argsort(file.image_id)[np.argsort(np.argsort(other.image_id))]
+    parts = ("vertices", "joints", "pixels", "intrinsics", "image_id")
+    sorted_ = {part: getattr(file, part)[row] for part in parts if getattr(file, part) is not None}
+    return replace(file, **sorted_)

@@ -20,7 +20,7 @@ from handdgcl.evaluate.interaction import (
     true_interaction,
     true_masks,
 )
-from handdgcl.files import InputError
+from handdgcl.evaluate.plausible import checked
 from handdgcl.hands import Hands
 from handdgcl.hands.camera import project, square_crop
 from handdgcl.hands.contact import sealed_faces
@@ -92,16 +92,15 @@ def score(prediction: HandFile, truth: HandFile, hands: Hands, *, interaction: b
     """Measure predicted against true hands: all metrics of this project.
 
     Args:
-        prediction, truth: the same N pairs in the same order.
+        prediction, truth: the same N pairs, in the same order or with `image_id`.
         hands: the model whose vertices these are; gives joints and faces.
         interaction: also penetration, contacts and masks, which are most of the work.
 
     Raises:
-        InputError: the files do not fit together, a metacarpal has no length, or some hands are behind the
-            camera; the message names file, array and sample.
+        InputError: the files do not fit together, are not of this hand model, a metacarpal has no length, or
+            some hands are behind the camera; the message names file, array and sample.
     """
-    if len(prediction) != len(truth):
-        raise InputError(f"{prediction.name}: {len(prediction)} pairs; {truth.name} has {len(truth)}")
+    prediction, doubt = checked(prediction, truth, hands)
     seen = truth.intrinsics is not None and truth.is_in_front(required=True)
     camera = seen and (prediction.pixels is not None or prediction.is_in_front())
     pairs = Pairs(prediction, truth, hands, camera)
@@ -123,7 +122,7 @@ def score(prediction: HandFile, truth: HandFile, hands: Hands, *, interaction: b
         errors = {name: value for name, value in errors.items() if name not in PAIR_ERRORS}
     about = pd.DataFrame({"iou": overlap} if seen else {}, index=range(len(truth)))
     table = error_table(errors, about)
-    return Score(table, _summary(table, errors, pairs) | {"notes": _notes(pairs, together)})
+    return Score(table, _summary(table, errors, pairs) | {"notes": doubt + _notes(pairs, together)})
 
 
 def pck_curve(per_joint_mm: Tensor) -> np.ndarray:

@@ -1,0 +1,130 @@
+"""Do a file's arrays mean what they must? What is plausible and wrong would be scored without a word.
+
+Each check looks at an even share of the pairs and asks what a bad method cannot fail: a whole file in another
+order of vertices, joints, hands or axes.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from handdgcl.evaluate.handfile import HandFile, in_order_of
+from handdgcl.files import InputError
+from handdgcl.hands import Hands
+from handdgcl.hands.camera import bone_scale
+from handdgcl.hands.topology import HANDS, JOINTS, ROOT_JOINT
+
+LOOKED_AT = 200  # pairs
+LONGEST_EDGE = 4.0  # of the model's own: the median edge of vertices in another order is tens of it
+JOINTS_OFF_M = 0.03  # given joints from the vertices' own: more is another unit or frame
+TURN_DEG, TURN_GAIN, TURN_PAIRS = (
+    60,
+    3.0,
+    5,
+)  # one rotation of all hands that fits this much better: other axes
+
+
+def checked(prediction: HandFile, truth: HandFile, hands: Hands) -> tuple[HandFile, list[str]]:
+    """The prediction in the truth's order, and what is doubtful about it.
+
+    Raises:
+        InputError: the two files do not hold the same pairs, of this hand model, in the same axes.
+    """
+    if len(prediction) != len(truth):
+        raise InputError(f"{prediction.name}: {len(prediction)} pairs; {truth.name} has {len(truth)}")
+    prediction = in_order_of(prediction, truth)
+    for file in (prediction, truth):
+        check_meshes(file, hands)
+        check_joints(file, hands)
+    doubt = check_axes(prediction, truth, hands)
+    return prediction, [doubt] if doubt else []
+
+
+def check_meshes(file: HandFile, hands: Hands) -> None:
+    """Vertices in the model's order, a left hand on the left and a right hand on the right.
+
+    Raises:
+        InputError: they are not; the message says which hand and what it seems to be.
+    """
+    vertices = _share(file.vertices)
+    for hand, name in enumerate(HANDS):
+        faces, template = hands.faces[hand], hands.template[hand].double()
+        edges = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).T
+        length = lambda points: (points[..., edges[0], :] - points[..., edges[1], :]).norm(dim=-1)  # noqa: B023
+        ratio = (length(vertices[:, hand]) / length(template)).median(1).values.median()
+        if ratio > LONGEST_EDGE:
+            raise InputError(
+                f"{file.name}: {name}: its edges are {ratio:.1f} times as long as the hand model's, so its "
+                "vertices are in another order, or of another model (--hands)"
+            )
+        if signed_volume(vertices[:, hand], faces).median() < 0:
+            raise InputError(
+                f"{file.name}: {name}: the mesh is inside out, as that of the other hand or a mirrored one "
+                "is; exchange left and right, or mirror it"
+            )
+
+
+def signed_volume(vertices: Tensor, faces: Tensor) -> Tensor:
+    """`[B]` volume of meshes `[B, V, 3]` about their middle; negative where faces point inwards."""
+    corner = (vertices - vertices.mean(1, keepdim=True))[:, faces]  # [B,F,3,3]
+    return torch.linalg.det(corner).sum(-1) / 6
+
+
+def check_joints(file: HandFile, hands: Hands) -> None:
+    """Given joints are those of the vertices, each in its place.
+
+    Raises:
+        InputError: they are not; the message names the joint.
+    """
+    if file.joints is None:
+        return
+    own, given = hands.joints(_share(file.vertices)), _share(file.joints)
+    for hand, name in enumerate(HANDS):
+        off = torch.cdist(given[:, hand], own[:, hand]).median(0).values  # [J, J]
+        nearest = off.argmin(1)
+        for joint, found in enumerate(nearest.tolist()):
+            if off[joint, joint] > JOINTS_OFF_M or (
+                found != joint and off[joint, joint] > 2 * off[joint, found]
+            ):
+                raise InputError(
+                    f"{file.name}: joints_{name}: {JOINTS[joint]} is {off[joint, joint]:.3g} m (median) from "
+                    f"that of {name}'s vertices, nearest to {JOINTS[found]}; give metres, the same frame and "
+                    f"the order {', '.join(JOINTS)}, or leave them out"
+                )
+
+
+def check_axes(prediction: HandFile, truth: HandFile, hands: Hands) -> str | None:
+    """The prediction's axes are the truth's: no one rotation of all its hands fits far better.
+
+    Returns:
+        a note where there are too few pairs to be sure.
+
+    Raises:
+        InputError: one does.
+    """
+    both = []
+    for file in (prediction, truth):
+        joints = hands.joints(_share(file.vertices))
+        both.append((joints - joints[:, :, [ROOT_JOINT]]) / bone_scale(joints).clamp(min=1e-9))
+    ours, true = (points.reshape(-1, 3) for points in both)
+    left, _, right = torch.linalg.svd(ours.T @ true)
+    sign = torch.diag(torch.tensor([1.0, 1.0, torch.sign(torch.linalg.det(left @ right))], dtype=ours.dtype))
+    turn = left @ sign @ right
+    angle = float(torch.rad2deg(((turn.trace() - 1) / 2).clamp(-1, 1).acos()))
+    before, after = ((points - true).norm(dim=-1).median() for points in (ours, ours @ turn))
+    if angle < TURN_DEG or before < TURN_GAIN * after:
+        return None
+    said = (
+        f"{prediction.name}: turning all its hands by {angle:.0f} degrees would lower the median error "
+        f"{before / after:.0f} times, so its axes seem to be others than the truth's; x right, y down, z "
+        "forward are wanted"
+    )
+    if len(prediction) >= TURN_PAIRS:
+        raise InputError(said)
+    return said
+
+
+def _share(array: np.ndarray) -> Tensor:
+    """An even share of the pairs, double precision."""
+    rows = np.unique(np.linspace(0, len(array) - 1, min(LOOKED_AT, len(array))).round().astype(int))
+    return torch.from_numpy(array[rows].astype(np.float64))
