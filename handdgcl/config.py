@@ -53,6 +53,7 @@ class Data(_Section):
     min_brightness: Weight  # darker images (mean of 0..255) are dropped
     max_unreadable: Share  # preparation fails above this share of unreadable images
     workers: Annotated[int, Meta(ge=0)]  # processes that generate and load, threads that prepare; 0 = none
+    max_dropped: Share = 0.1  # it fails above this share dropped by one rule that asks for pixels or vertices
 
 
 class Augment(_Section):

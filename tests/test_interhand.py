@@ -92,6 +92,14 @@ def put(value, *keys):
         ("data", put(123456, "annotations", 0, "image_id"), "image_id 123456"),
         ("data", lambda d: d["images"].append(d["images"][0]), "images: id .* twice"),
         ("data", lambda d: d["annotations"].append(d["annotations"][0]), "annotations: image_id .* twice"),
+        (
+            "data",
+            put("../../etc/passwd", "images", 0, "file_name"),
+            "file_name '../../etc/passwd' is outside",
+        ),
+        ("data", put("/dev/zero", "images", 0, "file_name"), "file_name '/dev/zero' is outside"),
+        ("data", put("a\0.jpg", "images", 0, "file_name"), "file_name .* is outside"),
+        ("camera", put([[float("nan")] * 3] * 3, "1", "camrot", "401000"), "invalid character .*at .*NaN"),
         ("camera", delete("1"), "capture 1"),
         ("camera", delete("1", "campos"), "campos"),
         ("camera", delete("1", "focal", "401001"), "capture 1: focal: no camera 401001"),
@@ -120,6 +128,13 @@ def test_missing_cut_and_empty_files_are_named(folder, kind):
         with pytest.raises(InputError) as error:
             read_split(folder, "val")
         assert str(path) in str(error.value)
+
+
+def test_nested_without_end_is_named(folder):
+    path = annotation_file(folder, "val", "camera")
+    path.write_text("[" * 100_000)
+    with pytest.raises(InputError, match=r"camera\.json: not what InterHand"):
+        read_split(folder, "val")
 
 
 def test_nothing_left_and_unknown_split(folder):

@@ -5,6 +5,7 @@ full training split fit in memory.
 """
 
 import mmap
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -27,6 +28,8 @@ class Image(msgspec.Struct, gc=False):
 
     id: int
     file_name: str
+    width: int
+    height: int
     capture: int
     subject: int
     seq_name: str
@@ -73,6 +76,12 @@ class Fits(msgspec.Struct, gc=False):
     right: Fit | None
 
 
+class Keypoints(msgspec.Struct):
+    """One frame of joint_3d.json; only its places are asked for."""
+
+    world_coord: list[Vector3]  # [2 J] mm, in the world, right hand first
+
+
 # file: capture → (camera table | frame → record)
 RECORDS = {
     "data": Data,
@@ -82,7 +91,7 @@ RECORDS = {
 
 
 def annotation_path(folder: str | Path, split: str, kind: str) -> Path:
-    """Where the dataset keeps an annotation file; `kind` is data, camera or MANO_NeuralAnnot."""
+    """Where the dataset keeps an annotation file; `kind` is data, camera, MANO_NeuralAnnot or joint_3d."""
     if split not in SPLITS:
         raise InputError(f"split {split!r}: there is none; the splits are {', '.join(SPLITS)}")
     return Path(folder) / "annotations" / split / f"InterHand2.6M_{split}_{kind}.json"
@@ -108,6 +117,17 @@ def decode(folder: str | Path, split: str, kind: str):
         raise InputError(f"{path}: missing; data.source must name InterHand2.6M's folder") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); make it a readable file") from error
-    except (ValueError, msgspec.DecodeError) as error:  # ValueError: an empty file cannot be mapped
-        raise InputError(f"{path}: not what InterHand2.6M v1.0 has there: {error}; {FETCH_AGAIN}") from error
+    except (ValueError, RecursionError, msgspec.DecodeError) as error:  # ValueError: an empty file
+        reason = f"{error}{_context(path, str(error))}"
+        raise InputError(f"{path}: not what InterHand2.6M v1.0 has there: {reason}; {FETCH_AGAIN}") from error
     return records
+
+
+def _context(path: Path, message: str) -> str:
+    """What stands where a message says that a character is wrong: JSON has no NaN, for example."""
+    place = re.search(r"\(byte (\d+)\)", message)
+    if not place:
+        return ""
+    with path.open("rb") as file:
+        file.seek(max(int(place[1]) - 30, 0))
+        return f", at {file.read(45).decode('utf-8', 'replace')!r}"

@@ -1,5 +1,7 @@
 """One part of a store: some consecutive samples of a selection, from annotation to Arrow file."""
 
+import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +32,8 @@ class Dropped(msgspec.Struct):
     unreadable: list[tuple[str, str]]  # (file name, reason) of each image that is missing or does not decode
     dark: int = 0  # images below `data.min_brightness`
     behind: int = 0  # images with a vertex that is not in front of the camera
+    outside: int = 0  # images in which a hand has no vertex
+    black: int = 0  # images whose crop is below `data.min_brightness`
 
 
 @dataclass
@@ -111,28 +115,53 @@ def _geometry(job: Job, rows: range) -> tuple[np.ndarray, np.ndarray, np.ndarray
 def _crops(job: Job, rows: range, vertices: np.ndarray, points: np.ndarray) -> tuple:
     """Decode, select, cut and encode: kept rows `[m]`, crops `[m, 2, 3]`, JPEG bytes, what was dropped."""
     data, dropped = job.data, Dropped(unreadable=[])
-    in_front = vertices[..., 2].min((1, 2)) > 0
+    in_front, size = vertices[..., 2].min((1, 2)) > 0, job.selection.size[rows]
+    in_picture = ((points > 0) & (points < size[:, None, None])).all(-1).any(-1).all(-1)
     crops = np.zeros((len(points), 2, 3))
     both = points.reshape(len(points), -1, 2).astype(np.float64)
     crops[in_front] = square_crop(both[in_front], fill=data.fill, size=data.image_size)
     kept, jpegs = [], []
     for i, name in enumerate(job.selection.table.file_name.iloc[rows]):
         try:
-            with open(f"{job.selection.images}/{name}", "rb", buffering=0) as file:
-                image = simplejpeg.decode_jpeg(file.read(), "RGB")
+            image = read_jpeg(f"{job.selection.images}/{name}", *size[i])
         except (OSError, ValueError) as error:
             dropped.unreadable.append((name, getattr(error, "strerror", None) or str(error)))
             continue
-        if sum(cv2.mean(image)[:3]) / 3 < data.min_brightness:
+        if brightness(image) < data.min_brightness:
             dropped.dark += 1
         elif not in_front[i]:
             dropped.behind += 1
+        elif not in_picture[i]:
+            dropped.outside += 1
+        elif brightness(cut := warp_crop(image, crops[i], size=data.image_size)) < data.min_brightness:
+            dropped.black += 1
         else:
-            cut = warp_crop(image, crops[i], size=data.image_size)
             jpegs.append(simplejpeg.encode_jpeg(cut, JPEG_QUALITY, "RGB", "444"))
             kept.append(i)
     kept = np.array(kept, np.int64)
     return kept, crops[kept], jpegs, dropped
+
+
+def brightness(image: np.ndarray) -> float:
+    """Mean over pixels and channels, 0 to 255."""
+    return sum(cv2.mean(image)[:3]) / 3
+
+
+def read_jpeg(path: str, width: int, height: int) -> np.ndarray:
+    """`[height, width, 3]` uint8, RGB.
+
+    Raises:
+        OSError, ValueError: it is missing, no file, does not decode, or is of another size: then its
+            annotations mean other places.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise ValueError("not a file")
+    with open(path, "rb", buffering=0) as file:
+        content = file.read()
+    found = simplejpeg.decode_jpeg_header(content)[1::-1]  # before memory is set aside for it
+    if found != (width, height):
+        raise ValueError(f"{found[0]} x {found[1]} px, annotated as {width} x {height}")
+    return simplejpeg.decode_jpeg(content, "RGB")
 
 
 def _fixed_lists(array: np.ndarray, column: str) -> pa.FixedSizeListArray:

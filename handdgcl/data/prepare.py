@@ -18,7 +18,8 @@ from tqdm import tqdm
 
 from handdgcl.config import Config, Data, to_dict
 from handdgcl.data.interhand import Selection, read_split
-from handdgcl.data.part import JPEG_QUALITY, PART_SIZE, Job, make_part, read_part
+from handdgcl.data.keypoints import check_keypoints
+from handdgcl.data.part import JPEG_QUALITY, PART_SIZE, Dropped, Job, make_part, read_part
 from handdgcl.data.store import MANIFEST, Manifest, read_manifest
 from handdgcl.files import InputError, code_digest, replacing
 from handdgcl.hands import Hands
@@ -69,8 +70,9 @@ def prepare_split(folder: str | Path, split: str, out: Path, data: Data, hands: 
         `counts.csv`; `unreadable.csv` lists the images that are missing or do not decode.
 
     Raises:
-        InputError: the input is malformed, more than `data.max_unreadable` of the images are unreadable,
-            no sample is left, or a file cannot be written (a full disk).
+        InputError: the input is malformed, more than `data.max_unreadable` of the images are unreadable
+            or a rule drops more than `data.max_dropped`, no sample is left, or a file cannot be written (a
+            full disk).
     """
     out, folder = Path(out), Path(folder)
     work = out.with_name(f"{out.name}.partial")
@@ -78,6 +80,7 @@ def prepare_split(folder: str | Path, split: str, out: Path, data: Data, hands: 
     fingerprint = _fingerprint(selection, data, hands)
     if _is_store(out) and read_manifest(out).fingerprint == fingerprint and (out / "counts.csv").exists():
         return pd.read_csv(out / "counts.csv")
+    check_keypoints(folder, split, selection, hands)
     _open_work(work, fingerprint)
     job = Job(selection, data, hands, work)
     _make_parts(job, split)
@@ -157,7 +160,7 @@ def _make_parts(job: Job, split: str) -> None:
     processes threads neither hang after a fork (OpenCV's pool) nor outlive a killed parent.
     """
     missing = [part for part in range(len(job)) if read_part(job.path(part)) is None]
-    total, unreadable = len(job.selection), []
+    total, made = len(job.selection), []
     done = total - sum(len(job.rows(part)) for part in missing)
     with (
         tqdm(total=total, initial=done, unit="img", desc=f"prepare {split}") as bar,
@@ -168,8 +171,8 @@ def _make_parts(job: Job, split: str) -> None:
         try:
             for future in as_completed(futures):
                 bar.update(len(job.rows(futures[future])))
-                unreadable += future.result().unreadable
-                _check_unreadable(job, unreadable)
+                made.append(future.result())
+                _check_dropped(job, made)
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -187,28 +190,49 @@ def _one_thread_each() -> Iterator[None]:
         cv2.setNumThreads(before[1])
 
 
-def _check_unreadable(job: Job, unreadable: list[tuple[str, str]]) -> None:
-    total, limit = len(job.selection), job.data.max_unreadable
-    if len(unreadable) > limit * total:
+def _check_dropped(job: Job, made: list[Dropped]) -> None:
+    """No rule may drop much: then the data, not the samples, are wrong.
+
+    Raises:
+        InputError: one does; the message names the rule, its limit and the first images.
+    """
+    total, unreadable = len(job.selection), [entry for dropped in made for entry in dropped.unreadable]
+    if len(unreadable) > job.data.max_unreadable * total:
         listed = "\n".join(f"  {job.selection.images / name}: {reason}" for name, reason in unreadable[:5])
         raise InputError(
             f"{job.selection.images}: {len(unreadable)} of {total} images are unreadable, more than "
-            f"data.max_unreadable = {limit:.2%}; fetch them again. The first:\n{listed}"
+            f"data.max_unreadable = {job.data.max_unreadable:.2%}; fetch them again. The first:\n{listed}"
         )
+    for rule, field in _rules(job.data).items():
+        count = sum(getattr(dropped, field) for dropped in made)
+        if count > job.data.max_dropped * total:
+            raise InputError(
+                f"{job.selection.images}: {count} of {total} images break the rule {rule!r}, more than "
+                f"data.max_dropped = {job.data.max_dropped:.2%}; are images, cameras and fits of one set, "
+                "in px, mm and metres?"
+            )
+
+
+def _rules(data: Data) -> dict[str, str]:
+    """The rules that need pixels or vertices, in their order, and where `Dropped` counts them."""
+    return {
+        f"image mean >= {data.min_brightness:g}": "dark",
+        "hands in front of the camera": "behind",
+        "both hands in the picture": "outside",
+        f"crop mean >= {data.min_brightness:g}": "black",
+    }
 
 
 def _collect(job: Job) -> tuple[pd.DataFrame, pd.DataFrame, list[int]]:
     """Counts of all rules, the unreadable images, the rows of each part."""
     parts = [read_part(job.path(part)) for part in range(len(job))]
-    unreadable = [entry for _, dropped in parts for entry in dropped.unreadable]
-    _check_unreadable(job, unreadable)
-    kept = len(job.selection)
-    rows = []
-    for rule, count in (
-        ("image is readable", len(unreadable)),
-        (f"image mean >= {job.data.min_brightness:g}", sum(dropped.dark for _, dropped in parts)),
-        ("hands in front of the camera", sum(dropped.behind for _, dropped in parts)),
-    ):
+    made = [dropped for _, dropped in parts]
+    _check_dropped(job, made)
+    unreadable = [entry for dropped in made for entry in dropped.unreadable]
+    counted = {"image is readable": len(unreadable)}
+    counted |= {rule: sum(getattr(d, field) for d in made) for rule, field in _rules(job.data).items()}
+    kept, rows = len(job.selection), []
+    for rule, count in counted.items():
         kept -= count
         rows.append((rule, count, count, kept))
     counts = pd.concat([job.selection.counts, pd.DataFrame(rows, columns=job.selection.counts.columns)])
