@@ -44,7 +44,9 @@ def _parser() -> argparse.ArgumentParser:
         "and the joints (JSON). Files of the same name are replaced.",
     )
     predict.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="JPEG or PNG with two hands")
-    predict.add_argument("--checkpoint", required=True, type=Path, help="checkpoint.ckpt of a trained row")
+    predict.add_argument(
+        "--checkpoint", required=True, type=Path, help="checkpoint.safetensors of a trained row"
+    )
     predict.add_argument(
         "--box",
         type=_box,

@@ -47,7 +47,7 @@ class Project:
         return self.runs / "data" / "store"
 
     def row(self, row: str, seed: int) -> Path:
-        """The pipeline's outputs of one row and seed: checkpoint.ckpt, curves.csv, run.json."""
+        """The pipeline's outputs of one row and seed: checkpoint.safetensors, curves.csv, run.json."""
         return self.runs / "rows" / row / str(seed)
 
     def scratch_row(self, row: str, seed: int, digest: str) -> Path:
@@ -60,7 +60,7 @@ class Project:
 
     def checkpoint(self, row: str, seed: int) -> Path:
         """The weights of one row and seed."""
-        return self.row(row, seed) / "checkpoint.ckpt"
+        return self.row(row, seed) / "checkpoint.safetensors"
 
     def results(self, row: str, seed: int) -> Path:
         """Test errors of one row and seed."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 from test_train import change, curves
 
-from handdgcl.train.checkpoint import NETWORK
+from handdgcl.train.checkpoint import NETWORK, read_checkpoint
 from handdgcl.train.module import TrainingModule
 
 
@@ -19,10 +19,10 @@ def test_the_epoch_with_the_least_validation_error_is_kept(train, tiny_config, m
 
     monkeypatch.setattr(TrainingModule, "on_validation_epoch_end", worse_each_time)
     checkpoint = train("baseline", config=change(tiny_config, "train", epochs=3))
-    table, kept = curves(checkpoint), torch.load(checkpoint)
+    table, (kept, found) = curves(checkpoint), read_checkpoint(checkpoint)
     assert table["val_mpjpe_mm"].is_monotonic_increasing and table["train_loss"].idxmin() > 0
     assert kept["epoch"] == 1 and kept["val_mpjpe_mm"] == pytest.approx(table["val_mpjpe_mm"][0], rel=1e-4)
-    weights = {k.removeprefix(NETWORK): v for k, v in kept["weights"].items() if k.startswith(NETWORK)}
+    weights = {k.removeprefix(NETWORK): v for k, v in found.items() if k.startswith(NETWORK)}
     assert all(torch.equal(weights[key], value) for key, value in states[0].items())
     assert any(not torch.equal(weights[key], value) for key, value in states[-1].items())
 

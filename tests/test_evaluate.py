@@ -1,11 +1,14 @@
 """Measuring the test split: what is written, kept and refused; the mean hand against NumPy."""
 
 import json
+import pickle
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hand_files import licensed, open_hand, write_pickle
 from layout import write_layout
 
 from handdgcl.config import from_dict, to_dict
@@ -15,7 +18,7 @@ from handdgcl.evaluate import run
 from handdgcl.evaluate.run import evaluate_mean_hand, evaluate_project, evaluate_row, split_errors
 from handdgcl.files import InputError
 from handdgcl.project import Project
-from handdgcl.train.checkpoint import load_model
+from handdgcl.train.checkpoint import load_model, read_checkpoint, write_checkpoint
 
 
 def changed(project, **sections):
@@ -73,10 +76,11 @@ def test_the_stage_measures_what_is_new_and_removes_what_nobody_asks_for(train, 
     monkeypatch.setattr(run, "_measure", lambda *arguments: measured.append(arguments[3].name) or {"a": 1})
     evaluate_project(project)
     assert not measured
-    with pytest.raises(InputError, match=r"baseline/4/checkpoint\.ckpt: no such checkpoint"):
+    with pytest.raises(InputError, match=r"baseline/4/checkpoint\.safetensors: no such checkpoint"):
         evaluate_project(changed(project, seeds=[3, 4]))
     checkpoint = project.checkpoint("baseline", 3)
-    torch.save(torch.load(checkpoint) | {"epoch": 99}, checkpoint)
+    info, weights = read_checkpoint(checkpoint)
+    write_checkpoint(checkpoint, info | {"epoch": 99}, weights)
     evaluate_project(project)
     assert measured == ["baseline-3"]
     monkeypatch.setattr(run, "code_digest", lambda *_, **__: "other code")
@@ -122,19 +126,45 @@ def test_checkpoints_of_other_parameters_are_refused(train, project):
         (changed(project, train={"lr": 0.5}), r"trained with train\.lr = .*, not 0\.5"),
         (changed(project, disturb={"mask": 0.9}), r"with disturb\.mask = .* 0\.9"),
     ):
-        with pytest.raises(InputError, match=rf"checkpoint\.ckpt: .*{message}"):
+        with pytest.raises(InputError, match=rf"checkpoint\.safetensors: .*{message}"):
             evaluate_row(other, "mask", 3)
 
 
 def test_damaged_checkpoints_are_refused(train, tmp_path):
-    checkpoint, broken = train("baseline"), tmp_path / "broken.ckpt"
+    checkpoint, broken = train("baseline"), tmp_path / "broken.safetensors"
     with pytest.raises(InputError, match="no such checkpoint"):
-        load_model(tmp_path / "absent.ckpt")
-    broken.write_bytes(checkpoint.read_bytes()[:1000])
-    with pytest.raises(InputError, match=r"broken\.ckpt: not a checkpoint"):
+        load_model(tmp_path / "absent.safetensors")
+    content = checkpoint.read_bytes()
+    flipped = bytearray(content)
+    flipped[-100] ^= 1
+    huge = json.dumps({"a": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}}).encode()
+    pickled = pickle.dumps({"weights": {}})
+    for damage, reason in (
+        (content[:1000], ""),
+        (b"", ""),
+        (pickled, ""),
+        (bytes(flipped), "a damaged copy"),
+        (len(huge).to_bytes(8, "little") + huge + b" " * 8, ""),
+        ((2**62).to_bytes(8, "little") + b" " * 100, ""),
+    ):
+        broken.write_bytes(damage)
+        with pytest.raises(InputError, match=rf"broken\.safetensors: not a checkpoint.*{reason}"):
+            load_model(broken)
+    with pytest.raises(InputError, match="not a checkpoint"):
+        load_model(tmp_path)
+    info, weights = read_checkpoint(checkpoint)
+    graph = msgspec.structs.replace(info["config"].graph, features=16)
+    config = msgspec.structs.replace(info["config"], graph=graph)
+    write_checkpoint(broken, info | {"config": config}, weights)
+    with pytest.raises(InputError, match=r"broken\.safetensors: its weights do not fit.*graph_side"):
         load_model(broken)
-    content = torch.load(checkpoint)
-    content["config"]["graph"]["features"] = 16
-    torch.save(content, broken)
-    with pytest.raises(InputError, match=r"broken\.ckpt: its weights do not fit.*graph_side"):
-        load_model(broken)
+
+
+def test_a_checkpoint_is_used_with_its_own_hands_only(train, tmp_path):
+    checkpoint = train("baseline")
+    for hand in ("left", "right"):
+        model = open_hand(hand)
+        model["v_template"] = model["v_template"] * 1.01
+        write_pickle(tmp_path / f"MANO_{hand.upper()}.pkl", licensed(model))
+    with pytest.raises(InputError, match="other hand models"):
+        load_model(checkpoint, hands=str(tmp_path))

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from handdgcl.files import InputError
 from handdgcl.project import Project
+from handdgcl.train.checkpoint import read_checkpoint
 from handdgcl.train.module import TrainingModule
 from handdgcl.train.run import train_row
 from handdgcl.train.states import only_trainer
@@ -46,20 +47,20 @@ def interrupted(project, long_config, monkeypatch):
 def whole(project, long_config, tmp_path):
     """The uninterrupted run's weights, its epoch and curves; the run itself is gone again."""
     path = train_row("baseline", 3, Project(long_config))
-    content, curves = torch.load(path, weights_only=True), pd.read_csv(path.with_name("curves.csv"))
+    content, curves = read_checkpoint(path), pd.read_csv(path.with_name("curves.csv"))
     shutil.rmtree(path.parent)
     return content, curves
 
 
 def same(path, whole):
-    content, curves = torch.load(path, weights_only=True), pd.read_csv(path.with_name("curves.csv"))
-    assert content["epoch"] == whole[0]["epoch"] and curves.equals(whole[1])
-    assert all(torch.equal(value, whole[0]["weights"][key]) for key, value in content["weights"].items())
+    content, curves = read_checkpoint(path), pd.read_csv(path.with_name("curves.csv"))
+    assert content[0]["epoch"] == whole[0][0]["epoch"] and curves.equals(whole[1])
+    assert all(torch.equal(value, whole[0][1][key]) for key, value in content[1].items())
     return True
 
 
 def test_the_exported_epoch_is_the_best_one(whole):
-    content, curves = whole
+    (content, _), curves = whole
     best = curves.loc[curves["val_mpjpe_mm"].idxmin()]
     assert content["epoch"] == best["epoch"]
     assert content["val_mpjpe_mm"] == pytest.approx(best["val_mpjpe_mm"], abs=1e-3)

@@ -22,6 +22,7 @@ from handdgcl.data.loader import open_store, train_batches
 from handdgcl.files import InputError
 from handdgcl.project import Project
 from handdgcl.rows import ROWS, get_row
+from handdgcl.train.checkpoint import read_checkpoint
 from handdgcl.train.module import TrainingModule
 from handdgcl.train.parts import StoreData
 from handdgcl.train.run import train_row
@@ -95,7 +96,11 @@ def test_gradients_reach_what_they_should_and_no_key(name, tiny_config, hands, t
 def test_training_is_repeatable_and_writes_whole_results(train, project):
     first = train()
     content, table = first.read_bytes(), curves(first)
-    assert sorted(p.name for p in first.parent.iterdir()) == ["checkpoint.ckpt", "curves.csv", "run.json"]
+    assert sorted(p.name for p in first.parent.iterdir()) == [
+        "checkpoint.safetensors",
+        "curves.csv",
+        "run.json",
+    ]
     (first.parent / "run.json").unlink()  # without it the outputs do not count
     assert train() == first and first.read_bytes() == content and curves(first).equals(table)
     assert list(table["epoch"]) == [1, 2]
@@ -156,7 +161,7 @@ def test_an_interrupted_run_continues_to_the_same_result(
         config = change(config, "train", schedule="plateau", epochs=8, lr=1e-5)
     train = partial(train_row, "mask" if kind == "mask" else "similarity", 3, Project(config, scratch=True))
     whole = train()
-    expected = curves(whole), torch.load(whole)["weights"]
+    expected = curves(whole), read_checkpoint(whole)[1]
     assert (expected[0]["lr"].iloc[-1] == 5e-6) == (kind == "plateau")
     shutil.rmtree(whole.parent)
     step = TrainingModule.training_step
@@ -173,7 +178,7 @@ def test_an_interrupted_run_continues_to_the_same_result(
     monkeypatch.setattr(TrainingModule, "training_step", step)
     resumed = train()
     assert curves(resumed).equals(expected[0])
-    ours = torch.load(resumed)["weights"]
+    ours = read_checkpoint(resumed)[1]
     assert all(torch.equal(value, expected[1][key]) for key, value in ours.items())
 
 
@@ -193,7 +198,7 @@ def test_two_processes_train_as_one_on_the_joint_batch(tiny_config, tiny_store, 
         assert (queue["index"] == expected["index"]).all()
         assert torch.allclose(queue["poses"], expected["poses"], atol=1e-5)
         assert torch.allclose(queue["features"], expected["features"], atol=1e-3)
-    table, expected = (curves(folder / OUTPUTS / "checkpoint.ckpt") for folder in (two, one))
+    table, expected = (curves(folder / OUTPUTS / "checkpoint.safetensors") for folder in (two, one))
     terms = [name for name in table.columns if name.startswith(("train_", "val_"))]
     assert {"train_self", "train_cross", "train_consistent"} <= set(terms)
     assert np.allclose(table[terms], expected[terms], rtol=1e-3)
@@ -207,7 +212,7 @@ def test_two_processes_go_on_after_a_kill_under_slurm_too(tiny_config, tiny_stor
     assert not (tmp_path / "cut" / "history-0.json").exists()
     resumed = start_processes(tiny_config, tiny_store, tmp_path / "cut", 2, "whole", start=slurm)
     assert [process.wait(PATIENCE_S) for process in resumed] == [0, 0]
-    for name in (OUTPUTS / "checkpoint.ckpt", OUTPUTS / "curves.csv", "history-0.json"):
+    for name in (OUTPUTS / "checkpoint.safetensors", OUTPUTS / "curves.csv", "history-0.json"):
         ours, theirs = ((tmp_path / folder / name).read_bytes() for folder in ("cut", "whole"))
         assert ours == theirs, name
     for folder in (tmp_path / "whole", tmp_path / "cut"):  # each process has validated with the same norms
@@ -231,7 +236,7 @@ def test_a_notebook_trains_on_two_devices_in_processes_of_its_own(
     executed = NotebookClient(notebook, timeout=PATIENCE_S, kernel_name="python3").execute()
     said = "".join(output.get("text", "") for output in executed.cells[1].outputs)
     assert "mask, seed 3: epoch 2 of 2" in said
-    assert len(list((tmp_path / "runs/tiny/scratch/rows").glob("mask-3-*/checkpoint.ckpt"))) == 1
+    assert len(list((tmp_path / "runs/tiny/scratch/rows").glob("mask-3-*/checkpoint.safetensors"))) == 1
 
 
 def torchrun(count, rank):

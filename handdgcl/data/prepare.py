@@ -41,9 +41,10 @@ def open_source(config: Config, hands: Hands, folder: Path) -> Path:
     if config.data.source != GENERATED:
         return Path(config.data.source)
     code = code_digest(write_dataset.__module__, leave_out=("handdgcl.config",))
-    digest = hashlib.sha256(json.dumps([to_dict(config.generate), code]).encode())
-    _add_hands(digest, hands)
-    stamp, wanted = folder.with_suffix(".sha256"), digest.hexdigest()
+    wanted = hashlib.sha256(
+        json.dumps([to_dict(config.generate), code, hands.fingerprint()]).encode()
+    ).hexdigest()
+    stamp = folder.with_suffix(".sha256")
     if not (folder.is_dir() and stamp.is_file() and stamp.read_text() == wanted):
         stamp.unlink(missing_ok=True)
         if folder.exists():
@@ -107,15 +108,10 @@ def _fingerprint(selection: Selection, data: Data, hands: Hands) -> str:
     digest.update(selection.table.to_csv(index=False).encode())
     for array in (selection.fit, *selection.fits, selection.view, *selection.views):
         digest.update(np.ascontiguousarray(array))
-    _add_hands(digest, hands)
+    digest.update(hands.fingerprint().encode())
     sizes = [_size(f"{selection.images}/{name}") for name in selection.table.file_name]
     digest.update(np.array(sizes, np.int64))
     return digest.hexdigest()
-
-
-def _add_hands(digest, hands: Hands) -> None:
-    for name, tensor in hands.state_dict().items():
-        digest.update(name.encode() + tensor.numpy().tobytes())
 
 
 def _size(path: str) -> int:

@@ -1,5 +1,6 @@
 """Both hand models as one module: licensed MANO files or the embedded open hand, through smplx."""
 
+import hashlib
 import io
 from contextlib import redirect_stdout
 from importlib import resources
@@ -57,6 +58,13 @@ class Hands(nn.Module):
             out = layer(shape[:, hand], wrist, joints, transl=translation[:, hand])
             vertices.append(out.vertices)
         return torch.stack(vertices, 1)  # [B,H,V,3]
+
+    def fingerprint(self) -> str:
+        """A digest of all that the models are made of: where it differs, vertices mean other places."""
+        digest = hashlib.sha256()
+        for name, tensor in self.state_dict().items():
+            digest.update(name.encode() + tensor.cpu().numpy().tobytes())
+        return digest.hexdigest()
 
     def joints(self, vertices: Tensor) -> Tensor:
         """The metric's joints `[B, H, J, 3]` from vertices `[B, H, V, 3]`, same unit and frame."""

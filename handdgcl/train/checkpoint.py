@@ -1,12 +1,17 @@
-"""Trained models: what a checkpoint holds, how it is written and read."""
+"""Trained models: what a checkpoint holds, how it is written and read (safetensors, which runs nothing)."""
 
-import pickle
+import hashlib
+import json
+import math
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import pandas as pd
 import torch
-from torch import nn
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from handdgcl import tracking
 from handdgcl.config import Config, from_dict, to_dict
@@ -18,9 +23,11 @@ from handdgcl.rows import Row, get_row
 from handdgcl.train.module import build_dgclnet
 from handdgcl.train.states import BEST, LAST, read_state
 
-CHECKPOINT = "checkpoint.ckpt"
+CHECKPOINT = "checkpoint.safetensors"
 RUN_FACTS = "run.json"  # identity, and what differs from run to run: seconds, commit, MLflow run
 NETWORK, DGCLNET = "network.", "dgclnet."  # prefixes of weights
+ABOUT, CHECKSUM = "handdgcl", "sha256"  # metadata of the file
+MOST_WEIGHTS = 2**29  # of a checkpoint
 # Parts of the training state that nothing needs once training is over.
 TRANSIENT = ("hands.", "dgclnet.keys.", "dgclnet.queue.")
 
@@ -32,8 +39,8 @@ class Trained(NamedTuple):
         network: ready for inference (`eval` mode).
         hands: the hand models it was trained with.
         config: the parameters it was trained with.
-        info: row, seed, epoch, val_mpjpe_mm.
-        dgclnet: the second branch, without keys and queue; None for a row without one.
+        info: what `read_checkpoint` says of it.
+        dgclnet: the second branch, without keys and queue; None where the file has none.
     """
 
     network: HandDGCL
@@ -41,13 +48,6 @@ class Trained(NamedTuple):
     config: Config
     info: dict
     dgclnet: DGCLNet | None
-
-
-# What reading another file, or a folder, raises.
-DAMAGE = (
-    *(pickle.UnpicklingError, RuntimeError, EOFError, OSError),
-    *(AttributeError, IndexError, KeyError, TypeError, ValueError),
-)
 
 
 def load_model(checkpoint: str | Path, *, hands: str | None = None, row: Row | None = None) -> Trained:
@@ -59,30 +59,75 @@ def load_model(checkpoint: str | Path, *, hands: str | None = None, row: Row | N
         row: the checkpoint's, if it is not in handdgcl/rows.py.
 
     Raises:
-        InputError: no such file, not a checkpoint of this project, or weights of another architecture.
+        InputError: no such file, not a checkpoint of this project, other hands than it was trained with, or
+            weights of another architecture.
     """
     path = Path(checkpoint)
+    info, weights = read_checkpoint(path)
+    config = info["config"]
+    models = load_hands(hands or config.data.hands)
+    if models.fingerprint() != info["hands"]:
+        raise InputError(
+            f"{path}: was trained with other hand models than those of {hands or config.data.hands!r}: their "
+            "meshes would be shredded; name the folder it was trained with (--hands), or train again"
+        )
+    # The weights are all here: naming a pretrained encoder must not fetch it again.
+    network = HandDGCL(config.encoder, config.graph, models, pretrained=False)
+    load_weights(network, _part(weights, NETWORK), path)
+    network.eval()
+    if not any(key.startswith(DGCLNET) for key in weights):
+        return Trained(network, models, config, info, None)  # also one without what only training needs
+    dgclnet = build_dgclnet(row or get_row(info["row"]), config, network.graph_side)
+    dgclnet.keys = dgclnet.queue = None
+    load_weights(dgclnet, _part(weights, DGCLNET), path)
+    return Trained(network, models, config, info, dgclnet.eval())
+
+
+def read_checkpoint(path: Path) -> tuple[dict, dict[str, Tensor]]:
+    """What a checkpoint says of itself and its weights by name, bit for bit as they were written.
+
+    Returns:
+        row, seed, epoch, val_mpjpe_mm, hands (`Hands.fingerprint`), config (a `Config`); and the weights.
+
+    Raises:
+        InputError: no such file, not a checkpoint of this project, or damaged.
+    """
     try:
-        info = torch.load(path, map_location="cpu", weights_only=True)
-        config = from_dict(info["config"])
-        weights = info.pop("weights")
+        with safe_open(path, "pt") as file:
+            about = file.metadata() or {}
+            info = json.loads(about[ABOUT])
+            names = list(file.keys())
+            if sum(math.prod(file.get_slice(name).get_shape()) for name in names) > MOST_WEIGHTS:
+                raise ValueError(f"more than MOST_WEIGHTS = {MOST_WEIGHTS} weights")
+            weights = {name: file.get_tensor(name) for name in names}
+        info["config"] = from_dict(info["config"])
+        if about[CHECKSUM] != _checksum(weights):
+            raise ValueError("its weights are not those that were written: a damaged copy")
     except FileNotFoundError:
-        raise InputError(f"{path}: no such checkpoint; train one, or fetch it with `dvc pull`") from None
-    except DAMAGE as error:
+        raise InputError(f"{path}: no such checkpoint; train one with `dvc repro`") from None
+    except (SafetensorError, OSError, LookupError, TypeError, ValueError, msgspec.ValidationError) as error:
         reason = str(error).partition("\n")[0]
         raise InputError(
             f"{path}: not a checkpoint of this project, or of another version ({reason})"
         ) from error
-    models = load_hands(hands or config.data.hands)
-    # The weights are all here: naming a pretrained encoder must not fetch it again.
-    network = HandDGCL(config.encoder, config.graph, models, pretrained=False)
-    load_weights(network, _part(weights, NETWORK), path)
-    dgclnet = build_dgclnet(row or get_row(info["row"]), config, network.graph_side)
-    if dgclnet is not None:
-        dgclnet.keys = dgclnet.queue = None
-        load_weights(dgclnet, _part(weights, DGCLNET), path)
-        dgclnet.eval()
-    return Trained(network.eval(), models, config, info, dgclnet)
+    return info, weights
+
+
+def write_checkpoint(path: Path, info: dict, weights: dict[str, Tensor]) -> None:
+    """The inverse of `read_checkpoint`; the same content gives the same bytes."""
+    weights = {key: value.detach().cpu().contiguous() for key, value in sorted(weights.items())}
+    about = json.dumps(info | {"config": to_dict(info["config"])}, sort_keys=True, allow_nan=False)
+    with replacing(path) as temporary:
+        save_file(weights, temporary, {ABOUT: about, CHECKSUM: _checksum(weights)})
+
+
+def _checksum(weights: dict[str, Tensor]) -> str:
+    """Of names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for key, value in sorted(weights.items()):
+        digest.update(f"{key} {value.dtype} {list(value.shape)}".encode())
+        digest.update(value.contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _part(weights: dict, prefix: str) -> dict:
@@ -108,13 +153,13 @@ def load_weights(module: nn.Module, weights: dict, path: Path) -> None:
 def export(states: Path, config: Config, out: Path, *, identity: dict, mlflow_run: str) -> None:
     """Write the best epoch's weights, the curves and, apart, what differs from run to run.
 
-    The same run again gives the same bytes of checkpoint.ckpt and curves.csv. All is read from the states:
+    The same run again gives the same bytes of checkpoint and curves.csv. All is read from the states:
     where training had processes of its own, this one's module has not been trained.
 
     Args:
         states: holds best.ckpt and last.ckpt.
         config: all parameters.
-        out: takes checkpoint.ckpt, curves.csv and run.json, this one last: without it they do not count.
+        out: takes checkpoint.safetensors, curves.csv and run.json, this one last: without it they do not count.
         identity: of the run.
         mlflow_run: its id.
     """
@@ -123,16 +168,15 @@ def export(states: Path, config: Config, out: Path, *, identity: dict, mlflow_ru
     (out / RUN_FACTS).unlink(missing_ok=True)
     with replacing(out / "curves.csv") as path:
         pd.DataFrame(history).drop(columns="seconds").to_csv(path, index=False, float_format="%.6g")
-    content = {
+    info = {
         "row": last["row"],
         "seed": last["seed"],
-        "config": to_dict(config),
-        "weights": {k: v for k, v in best["state_dict"].items() if not k.startswith(TRANSIENT)},
+        "config": config,
+        "hands": load_hands(config.data.hands).fingerprint(),
         "epoch": best["epoch"] + 1,
         "val_mpjpe_mm": min(record["val_mpjpe_mm"] for record in history),
     }
-    # A stream, as torch.save writes the name of a file into it.
-    with replacing(out / CHECKPOINT) as path, path.open("wb") as stream:
-        torch.save(content, stream)
+    weights = {k: v for k, v in best["state_dict"].items() if not k.startswith(TRANSIENT)}
+    write_checkpoint(out / CHECKPOINT, info, weights)
     facts = {"seconds": sum(record["seconds"] for record in history), "commit": tracking.commit()}
     write_json(out / RUN_FACTS, facts | {"identity": identity, "mlflow_run": mlflow_run})

@@ -57,7 +57,7 @@ def train_row(row: str | Row, seed: int, project: Project, *, config: Config | N
         config: parameters; default: the project's.
 
     Returns:
-        checkpoint.ckpt (the epoch with the best validation MPJPE), beside curves.csv and run.json.
+        checkpoint.safetensors (the epoch with the best validation MPJPE), beside curves.csv and run.json.
 
     Raises:
         InputError: no such row or data, a disturbance that does not work, a file that cannot be written.
