@@ -9,6 +9,8 @@ from pathlib import Path
 from handdgcl.files import InputError
 
 BAD_INPUT = 2  # exit code, as argparse's own
+SOME_FAILED = 1  # exit code where some images of several could not be used
+SHIPPED = Path(__file__).parents[1] / "reports" / "default" / "model.safetensors"
 
 log = logging.getLogger("handdgcl")
 
@@ -20,16 +22,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; None = the process's own.
 
     Returns:
-        the exit code: 0, or 2 for input that cannot be used (one line on stderr says what and why).
+        the exit code: 0; 2 for input that cannot be used (one line on stderr says what and why); 1 where
+        some of several images could not be used.
     """
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     options = _parser().parse_args(arguments)
     try:
-        options.command(options)
+        return options.command(options) or 0
     except InputError as error:
-        sys.stderr.write(f"handdgcl: {' '.join(str(error).split())}\n")
+        _complain(error)
         return BAD_INPUT
-    return 0
+
+
+def _complain(error: InputError) -> None:
+    """One line."""
+    sys.stderr.write(f"handdgcl: {' '.join(str(error).split())}\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -53,6 +60,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="X,Y,W,H",
         help="box around both hands in px, for every image (--box=-5,… where it starts outside); default: "
         "the image's centre square",
+    )
+    predict.add_argument(
+        "--boxes",
+        type=Path,
+        metavar="JSON",
+        help='a box for each image: {"a.jpg": [x, y, width, height], …}; goes before --box',
     )
     predict.add_argument(
         "--hands",
@@ -96,23 +109,32 @@ def _box(text: str) -> tuple[float, ...]:
     return x, y, width, height
 
 
-def _predict(options: argparse.Namespace) -> None:
+def _predict(options: argparse.Namespace) -> int:
     from handdgcl.evaluate import load_model
-    from handdgcl.report.predict import Box, predict_image
+    from handdgcl.report.photograph import Box, find_images, read_boxes
+    from handdgcl.report.predict import predict_image
 
-    names = [image.stem for image in options.images]
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
-        raise InputError(
-            f"{sorted(twice)[0]}: two images have this name; give them to separate --out folders"
-        )
-    trained = load_model(options.checkpoint, hands=options.hands)
-    for image in options.images:
-        box = Box(*options.box) if options.box else None
-        for path in predict_image(
-            image, trained, box=box, out=options.out, checkpoint=str(options.checkpoint)
-        ):
+    images = find_images(options.images)
+    boxes = read_boxes(options.boxes) if options.boxes else {}
+    if unknown := sorted(set(boxes) - {image.name for image in images}):
+        raise InputError(f"{options.boxes}: {unknown[0]}: no such image among those given")
+    everywhere = Box(*options.box) if options.box else None
+    trained, failed = load_model(options.checkpoint, hands=options.hands), 0
+    for image in images:
+        box = boxes.get(image.name, everywhere)
+        try:
+            written = predict_image(
+                image, trained, box=box, out=options.out, checkpoint=str(options.checkpoint)
+            )
+        except InputError as error:  # the others are still wanted
+            _complain(error)
+            failed += 1
+            continue
+        for path in written:
             log.info("%s", path)
+    if failed and len(images) > 1:
+        log.info("%d of %d images could not be used", failed, len(images))
+    return 0 if not failed else BAD_INPUT if failed == len(images) else SOME_FAILED
 
 
 def _score(options: argparse.Namespace) -> None:

@@ -12,12 +12,14 @@ from msgspec import Meta
 
 from handdgcl.files import InputError
 
-Count = Annotated[int, Meta(ge=1)]
+MOST = 1e6  # of a rate, weight, strength; also refuses infinity
+Count = Annotated[int, Meta(ge=1, le=2**31)]
+Size = Annotated[int, Meta(ge=1, le=2**14)]  # of a layer
 Share = Annotated[float, Meta(ge=0, le=1)]
-Positive = Annotated[float, Meta(gt=0)]
-Weight = Annotated[float, Meta(ge=0)]
+Positive = Annotated[float, Meta(gt=0, le=MOST)]
+Weight = Annotated[float, Meta(ge=0, le=MOST)]
 # PyTorch 2.13 computes wrong gradients of strided convolutions of 4 channels where a CPU has AVX2 alone.
-Width = Annotated[int, Meta(ge=8, multiple_of=8)]
+Width = Annotated[int, Meta(ge=8, le=2**14, multiple_of=8)]
 Similarity = Literal["centred", "cosine", "dot"]
 
 
@@ -70,27 +72,33 @@ class Encoder(_Section):
     weights: str  # "random", or a pretrained ResNet's hub name or local folder, of the sizes below
     layer: Literal["basic", "bottleneck"]
     stem: Width
-    widths: list[Width]
-    depths: list[Count]
+    widths: Annotated[list[Width], Meta(min_length=1, max_length=8)]
+    depths: list[Annotated[int, Meta(ge=1, le=100)]]
+
+    def __post_init__(self):
+        if len(self.depths) != len(self.widths):
+            raise ValueError(f"depths has {len(self.depths)} entries, widths {len(self.widths)}")
 
 
 class Graph(_Section):
     """The mesh hierarchy and the Chebyshev GCN on it."""
 
-    nodes: list[Count]  # coarse to fine, e.g. [63, 252]; the full mesh follows
-    eigenvectors: Count  # of the Laplacian, that embed the nodes
-    features: Count  # F of G
-    layers: Count  # Chebyshev layers at the coarsest level
-    features_k: Count  # features of G_k, fewer than F
-    order: Count  # Chebyshev terms of each layer
-    hidden: Count  # width of the per-hand MLP
+    nodes: Annotated[list[Size], Meta(min_length=1)]  # coarse to fine, e.g. [63, 252]; the full mesh follows
+    eigenvectors: Size  # of the Laplacian, that embed the nodes
+    features: Size  # F of G
+    layers: Size  # Chebyshev layers at the coarsest level
+    features_k: Size  # features of G_k, fewer than F
+    order: Size  # Chebyshev terms of each layer
+    hidden: Size  # width of the per-hand MLP
 
 
 class UNet(_Section):
     """F_gen, the graph U-Net; its strength alpha is `disturb.unet`."""
 
-    features: Count  # hidden width; below F it is a bottleneck for all that passes
-    keep: list[Share]  # share of nodes kept by each pooling
+    features: Size  # hidden width; below F it is a bottleneck for all that passes
+    keep: Annotated[
+        list[Annotated[float, Meta(gt=0, le=1)]], Meta(min_length=1)
+    ]  # share of nodes kept by each pooling
 
 
 class Contrast(_Section):
@@ -114,7 +122,9 @@ class Loss(_Section):
     consistent: Weight  # lambda 5
     transition: Weight  # lambda 6
     contrast: Weight  # lambda 7
-    cross: float  # of L_cross beside L_self in lambda 7's bracket; -1: eq. 11 as printed
+    cross: Annotated[
+        float, Meta(ge=-MOST, le=MOST)
+    ]  # of L_cross beside L_self in lambda 7's bracket; -1: eq. 11 as printed
 
 
 class Train(_Section):
@@ -133,9 +143,10 @@ class Train(_Section):
 class Config(_Section):
     """Everything a run depends on."""
 
-    profile: str  # its name; also the folder of its runs
-    reports: str  # folder of its results, from the project's root
-    seeds: list[int]
+    profile: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][\w-]*$")]  # its name; also the folder of its runs
+    # Folder of its results, inside the project.
+    reports: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][\w-]*(/[A-Za-z0-9][\w.-]*)*$")]
+    seeds: Annotated[list[Annotated[int, Meta(ge=0, lt=2**32)]], Meta(min_length=1)]
     controls: list[str]  # rows outside Table 2 that are trained too
     data: Data
     generate: Generate
@@ -148,6 +159,29 @@ class Config(_Section):
     loss: Loss
     train: Train
 
+    def __post_init__(self):
+        for name in ("seeds", "controls"):
+            if len(set(getattr(self, name))) < len(getattr(self, name)):
+                raise ValueError(f"{name} {getattr(self, name)}: one stands twice")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without keys that stand twice, and without aliases, which can grow without end."""
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError(
+                f"an alias, line {self.peek_event().start_mark.line + 1}: write the value out"
+            )
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node, deep=False):
+        names = [self.construct_object(key) for key, _ in node.value]
+        if len({str(name) for name in names}) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise yaml.YAMLError(f"{twice!r} stands twice, line {node.start_mark.line + 1}")
+        return super().construct_mapping(node, deep)
+
 
 def load_config(path: str | Path) -> Config:
     """Read a parameter file.
@@ -158,11 +192,13 @@ def load_config(path: str | Path) -> Config:
     """
     path = Path(path)
     try:
-        raw = yaml.safe_load(path.read_text())
+        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)
         return msgspec.convert(raw, Config)
     except FileNotFoundError:
         raise InputError(f"{path}: no such parameter file; run from the project's root or name it") from None
-    except yaml.YAMLError as error:
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); name a parameter file") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{path}: not YAML: {error}") from error
     except msgspec.ValidationError as error:
         raise InputError(f"{path}: {error} (the parameters and their meaning: handdgcl/config.py)") from error

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parent
@@ -34,7 +34,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     except OSError as error:
         raise InputError(f"{path}: not written ({error}); free space or name another folder") from error
     finally:
-        if temporary.exists():  # unlink would complain where the folder is a file
+        with suppress(OSError):  # gone already, its folder is a file, its name is too long
             temporary.unlink()
 
 
@@ -52,11 +52,16 @@ def read_json(path: str | Path) -> dict:
         InputError: it is missing or not JSON.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError(f"a {type(content).__name__}")
+        return content
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run `dvc repro` first") from None
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error}); delete it and run `dvc repro` again") from error
+    except (ValueError, RecursionError, OSError) as error:
+        raise InputError(
+            f"{path}: not JSON of ours ({error}); delete it and run `dvc repro` again"
+        ) from error
 
 
 def digest(content: object) -> str:

@@ -30,23 +30,40 @@ def run_logger(config: Config, *, row: str, seed: int, root: Path, run_id: str |
         run_id: a run to go on with, or None for a new one.
     """
     home = _checkout(root.resolve())
-    uri = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{home / 'mlflow.db'}")
-    lock = home / "mlruns" / ".lock"
+    store, lock = home / "mlflow.db", home / "mlruns" / ".lock"
+    uri = os.environ.get("MLFLOW_TRACKING_URI", _sqlite(store))
     lock.parent.mkdir(parents=True, exist_ok=True)
+    experiment = {"experiment": name} if (name := os.environ.get("DVC_EXP_NAME")) else {}
     with FileLock(lock):  # whoever opens a new store first makes its tables and the experiment
+        if uri == _sqlite(store) and not store.exists():
+            _make_tables(store)
         run_id = run_id if run_id is not None and _is_known(uri, run_id) else None
         logger = MLFlowLogger(
             experiment_name=EXPERIMENT,
-            run_name=f"{config.profile}-{row}-{seed}",
+            run_name="-".join([config.profile, row, str(seed), *experiment.values()]),
             tracking_uri=uri,
             artifact_location=(home / "mlruns").as_uri(),
-            tags={"row": row, "seed": str(seed), "profile": config.profile, "commit": commit()},
+            tags={"row": row, "seed": str(seed), "profile": config.profile, "commit": commit()} | experiment,
             run_id=run_id,
         )
         if run_id is None:
             sections = {key: value for key, value in to_dict(config).items() if key != "seeds"}
             logger.log_hyperparams({**sections, "row": row, "seed": seed, **machine()})
     return logger
+
+
+def _sqlite(store: Path) -> str:
+    """The address of a store: relative, as an address takes "?" and "%20" in a folder's name for its own."""
+    return f"sqlite:///{os.path.relpath(store)}"
+
+
+def _make_tables(store: Path) -> None:
+    """Make a new store's tables beside and rename it: a kill never leaves half of them."""
+    from mlflow import MlflowClient
+
+    new = store.with_name(f".{os.getpid()}-{store.name}")
+    MlflowClient(_sqlite(new)).search_experiments()
+    os.replace(new, store)
 
 
 def _checkout(root: Path) -> Path:
@@ -114,7 +131,7 @@ def _processor() -> str:
     """The processor's name; `platform` does not tell it on Linux."""
     info = Path("/proc/cpuinfo")
     if info.exists():
-        for line in info.read_text().splitlines():
+        for line in info.read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

@@ -1,7 +1,10 @@
+import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from handdgcl.cli import main
 
@@ -17,7 +20,60 @@ def test_bad_input_is_one_line_and_code_2(tmp_path, capsys):
 def test_images_of_one_name_are_not_written_over_each_other(tmp_path, capsys):
     images = ["a/hand.jpg", "b/hand.png"]
     assert main(["predict", *images, "--checkpoint", "c", "--out", str(tmp_path)]) == 2
-    assert "two images" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert all(image in error for image in images) and error.count("\n") == 1
+
+
+def write_picture(path, size=(80, 60)):
+    Image.new("RGB", size, (90, 60, 50)).save(path)
+
+
+def test_a_bad_image_does_not_end_the_batch(train, tmp_path, capsys):
+    folder, out = tmp_path / "pictures", tmp_path / "out"
+    folder.mkdir()
+    for name in ("a.jpg", "c.png"):
+        write_picture(folder / name)
+    (folder / "b.jpg").write_bytes(b"no picture")
+    (folder / "notes.txt").touch()
+    arguments = ["--checkpoint", str(train("baseline")), "--out", str(out)]
+    assert main(["predict", str(folder), *arguments]) == 1
+    assert "b.jpg: not an image" in capsys.readouterr().err
+    assert {path.name for path in out.glob("*.json")} == {"a_joints.json", "c_joints.json"}
+    assert main(["predict", str(folder / "b.jpg"), *arguments]) == 2
+    assert main(["predict", str(folder / "a.jpg"), *arguments]) == 0
+
+
+def test_each_image_has_a_box_of_its_own(train, tmp_path, capsys):
+    checkpoint, boxes = train("baseline"), tmp_path / "boxes.json"
+    for name in ("a.png", "b.png"):
+        write_picture(tmp_path / name)
+    boxes.write_text(json.dumps({"a.png": [10, 20, 30, 20]}))
+    images = [str(tmp_path / name) for name in ("a.png", "b.png")]
+    arguments = ["predict", *images, "--checkpoint", str(checkpoint), "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--boxes", str(boxes), "--box", "0,0,80,60"]) == 0
+    own, other = (json.loads((tmp_path / f"out/{name}_joints.json").read_text()) for name in "ab")
+    middle = lambda found: [
+        (0.5 * found["crop_size"] - t) / found["crop"][0][0] for t in np.array(found["crop"])[:, 2]
+    ]
+    assert middle(own) == pytest.approx([25, 30]) and middle(other) == pytest.approx([40, 30])
+    for content, message in (
+        ('{"c.png": [1, 2, 3, 4]}', "c.png: no such image"),
+        ('{"a.png": [1]}', "is wanted"),
+    ):
+        boxes.write_text(content)
+        assert main([*arguments, "--boxes", str(boxes)]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_a_file_name_that_is_too_long_for_its_results_is_one_line(train, tmp_path, capsys):
+    image = tmp_path / ("h" * 241 + ".png")
+    write_picture(image)
+    assert (
+        main(["predict", str(image), "--checkpoint", str(train("baseline")), "--out", str(tmp_path / "o")])
+        == 2
+    )
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "name too long" in error
 
 
 @pytest.mark.parametrize("box", ["1,2,3", "1,2,3,x", "1,2,3,4,5"])

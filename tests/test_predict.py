@@ -10,7 +10,8 @@ from handdgcl.config import load_config
 from handdgcl.evaluate import Trained
 from handdgcl.files import InputError
 from handdgcl.model.network import Output
-from handdgcl.report.predict import Box, crop_map, joints_json, mesh_files, predict_image, read_image
+from handdgcl.report.photograph import Box
+from handdgcl.report.predict import crop_map, joints_json, mesh_files, predict_image
 
 UNIT_M, SCALE_PX = 0.1, 12.0  # of the hands that the stand-in network sees
 
@@ -88,18 +89,6 @@ def test_boxes_without_area_or_outside_or_huge_are_refused(box):
         crop_map((100, 300, 3), box, fill=0.8, size=64)
 
 
-def test_files_that_are_no_images_are_refused(tmp_path):
-    (tmp_path / "text.jpg").write_text("not an image")
-    (tmp_path / "empty.jpg").touch()
-    for name, message in (
-        ("text.jpg", "not an image"),
-        ("empty.jpg", "not an image"),
-        ("none.jpg", "cannot be read"),
-    ):
-        with pytest.raises(InputError, match=rf"{name}.*{message}"):
-            read_image(tmp_path / name)
-
-
 def test_output_that_is_not_finite_is_refused(trained, photograph, tmp_path):
     trained.network.vertices[0, 0, 3] = torch.nan
     with pytest.raises(InputError, match="not finite"):
@@ -110,7 +99,11 @@ def test_output_that_is_not_finite_is_refused(trained, photograph, tmp_path):
 def test_meshes_read_back_upright_and_not_mirrored(hands, tmp_path):
     vertices = hands.template.numpy() + np.array([[[0.1, 0.2, 0.3]], [[0, 0, 0]]])
     files = mesh_files(vertices, hands.faces.numpy())
-    assert list(files) == ["left.obj", "left.glb", "right.obj", "right.glb"]
+    assert list(files) == ["left.obj", "left.glb", "right.obj", "right.glb", "both.glb"]
+    (tmp_path / "both.glb").write_bytes(files.pop("both.glb"))
+    both = trimesh.load(tmp_path / "both.glb", process=False)
+    for hand, name in enumerate(("left", "right")):
+        assert np.allclose(both.geometry[name].vertices, vertices[hand] * [1, -1, -1], atol=1e-6)
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
         hand = int("right" in name)
@@ -123,7 +116,7 @@ def test_meshes_read_back_upright_and_not_mirrored(hands, tmp_path):
 
 def test_joints_have_units_and_names():
     joints, pixels = torch.randn(2, 21, 3), torch.randn(2, 21, 2)
-    content = joints_json(joints, pixels, torch.tensor([0.09, 0.1]))
+    content = joints_json(joints, pixels, torch.tensor([0.09, 0.1]), torch.ones(2, 3))
     assert content["unit"] == "m" and len(content["names"]) == 21
     assert content["names"][9] == content["root"] == "middle1"
     assert np.allclose(content["hands"]["right"]["joints"], joints[1])

@@ -2,7 +2,7 @@
 
 Meshes (OBJ, GLB) are in metres with x right, y up and z towards the viewer, as viewers and importers
 expect: the camera's axes (x right, y down, z forward) turned by half a turn about x. The joints (JSON) keep
-the camera's axes. In both, the right hand's root (middle MCP) is the origin.
+the camera's axes; the file says both. In both, the right hand's root (middle MCP) is the origin.
 """
 
 from pathlib import Path
@@ -14,26 +14,19 @@ import torch
 import trimesh
 from torch import Tensor
 
+from handdgcl import __version__
 from handdgcl.data.crop import warp_crop
 from handdgcl.evaluate import Trained
 from handdgcl.files import InputError, replacing, write_json
 from handdgcl.hands.camera import relative_root, square_crop, weak_perspective
 from handdgcl.hands.topology import HANDS, JOINTS, ROOT_JOINT
+from handdgcl.report.photograph import Box, read_image
 from handdgcl.report.pictures import draw_hands, draw_skeletons
 
 CAMERA_TO_VIEWER = np.array([1.0, -1.0, -1.0])
 FORMATS = ("obj", "glb")
 OPACITY = 0.75
 WIDEST = 10  # a box may be, in shorter sides of the image
-
-
-class Box(NamedTuple):
-    """A box in px of the image: its left upper corner, width and height."""
-
-    x: float
-    y: float
-    width: float
-    height: float
 
 
 class Reconstruction(NamedTuple):
@@ -43,29 +36,15 @@ class Reconstruction(NamedTuple):
         vertices: `[H, V, 3]` metres, camera axes, the right root at the origin.
         points_2d: `[H, V, 2]` px of the image.
         scale: `[H]` metres, the middle metacarpal.
+        camera: `[H, 3]` weak perspective of the crop: px of the crop per metacarpal, two offsets in its px.
+        crop: `[2, 3]` px of the image to px of the crop.
     """
 
     vertices: Tensor
     points_2d: Tensor
     scale: Tensor
-
-
-def read_image(path: Path) -> np.ndarray:
-    """An image file as `[height, width, 3]` uint8, RGB, turned as its EXIF data says.
-
-    Raises:
-        InputError: it is missing or does not decode.
-    """
-    try:
-        content = np.fromfile(path, np.uint8)
-        image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); name an image file") from error
-    except cv2.error as error:
-        raise InputError(f"{path}: not decoded ({error.err}); give a smaller JPEG or PNG") from error
-    if image is None:
-        raise InputError(f"{path}: not an image that can be decoded; give a JPEG or PNG")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    camera: Tensor
+    crop: np.ndarray
 
 
 def crop_map(shape: tuple[int, ...], box: Box | None, *, fill: float, size: int) -> np.ndarray:
@@ -112,7 +91,8 @@ def reconstruct(image: np.ndarray, trained: Trained, *, box: Box | None) -> Reco
     if not vertices.isfinite().all() or not output.camera.isfinite().all():
         raise InputError("the model's output is not finite; use a checkpoint of a training that converged")
     points = weak_perspective(output.camera, output.vertices)[0]
-    return Reconstruction(vertices, (points - torch.as_tensor(crop[:, 2])) / crop[0, 0], output.scale[0])
+    in_image = (points - torch.as_tensor(crop[:, 2])) / crop[0, 0]
+    return Reconstruction(vertices, in_image, output.scale[0], output.camera[0], crop)
 
 
 def predict_image(
@@ -121,7 +101,7 @@ def predict_image(
     """Reconstruct both hands of one photograph.
 
     Writes to `out`, replacing what is there: `<name>_overlay.png`, `<name>_skeleton.png` (on the original
-    image), `<name>_left.obj`, `.glb`, `<name>_right…`, `<name>_joints.json`.
+    image), `<name>_left.obj`, `.glb`, `<name>_right…`, `<name>_both.glb`, `<name>_joints.json`.
 
     Args:
         path: the image file.
@@ -150,44 +130,57 @@ def predict_image(
     for target, content in zip(written, files.values(), strict=False):
         with replacing(target) as temporary:
             temporary.write_bytes(content)
-    about = {"image": path.name, "checkpoint": checkpoint}
-    write_json(written[-1], about | joints_json(joints, joints_px, found.scale))
+    about = {
+        "image": path.name,
+        "image_size": [image.shape[1], image.shape[0]],
+        "crop": found.crop.tolist(),
+        "crop_size": trained.config.data.image_size,
+        "checkpoint": checkpoint,
+        "handdgcl": __version__,
+    }
+    write_json(written[-1], about | joints_json(joints, joints_px, found.scale, found.camera))
     return written
 
 
 def mesh_files(vertices: np.ndarray, faces: np.ndarray) -> dict[str, bytes]:
-    """left.obj, left.glb, right.obj, right.glb; both hands keep their relative place.
+    """left.obj, left.glb, right.obj, right.glb, both.glb; both hands keep their relative place.
 
     Args:
         vertices: `[H, V, 3]` metres, camera axes.
         faces: `[H, F, 3]`, outward orientation.
     """
-    files = {}
+    files, both = {}, trimesh.Scene()
     for hand, name in enumerate(HANDS):
         mesh = trimesh.Trimesh(vertices[hand] * CAMERA_TO_VIEWER, faces[hand], process=False)
         for kind in FORMATS:
             content = mesh.export(file_type=kind)
             files[f"{name}.{kind}"] = content.encode() if isinstance(content, str) else content
-    return files
+        both.add_geometry(mesh, node_name=name, geom_name=name)
+    return files | {"both.glb": both.export(file_type="glb")}
 
 
-def joints_json(joints: Tensor, joints_px: Tensor, scale: Tensor) -> dict:
+def joints_json(joints: Tensor, joints_px: Tensor, scale: Tensor, camera: Tensor) -> dict:
     """What the JSON says of both hands.
 
     Args:
         joints: `[H, J, 3]` metres, camera axes, origin at the right root.
         joints_px: `[H, J, 2]` px of the original image, pixel centres at +0.5.
         scale: `[H]` metres, the estimated middle metacarpal.
+        camera: `[H, 3]`, weak perspective of the crop.
     """
-    columns = zip(HANDS, joints.tolist(), joints_px.tolist(), scale.tolist(), strict=True)
+    columns = zip(HANDS, *(x.tolist() for x in (joints, joints_px, scale, camera)), strict=True)
     return {
         "unit": "m",
         "axes": "camera: x right, y down, z forward",
+        "mesh_axes": "x right, y up, z towards the viewer: y and z of the joints with the other sign",
+        "camera": "weak perspective of the crop: px per middle metacarpal, x and y offset in px",
         "origin": f"right hand's {JOINTS[ROOT_JOINT]}",
         "root": JOINTS[ROOT_JOINT],
         "names": list(JOINTS),
         "relative_root": relative_root(joints[None])[0].tolist(),
-        "hands": {hand: {"joints": m, "joints_px": px, "scale": s} for hand, m, px, s in columns},
+        "hands": {
+            hand: {"joints": m, "joints_px": px, "scale": s, "camera": c} for hand, m, px, s, c in columns
+        },
     }
 
 

@@ -123,7 +123,7 @@ def _read_run(folder: Path) -> dict:
 def _read(path: Path, needed: Iterable[str] = ()) -> dict | pd.DataFrame:
     """A JSON or CSV file that has the keys or columns needed."""
     try:
-        content = pd.read_csv(path) if path.suffix == ".csv" else json.loads(path.read_text())
+        content = pd.read_csv(path) if path.suffix == ".csv" else json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; {_REMEDY}") from None
     except ValueError as error:
@@ -242,9 +242,10 @@ def fill_readme(path: Path, *parts: str) -> None:
         InputError: a marker is missing.
     """
     begin, end = README_MARKS
-    before, found, rest = path.read_text().partition(begin)
+    before, found, rest = path.read_text(encoding="utf-8").partition(begin)
     _, closed, after = rest.partition(end)
     if not (found and closed):
         raise InputError(f"{path}: the markers of the result table are gone; put {begin!r} and {end!r} back")
     with replacing(path) as temporary:
-        temporary.write_text(before + begin + "\n" + "\n\n".join(parts) + "\n" + end + after)
+        text = before + begin + "\n" + "\n\n".join(parts) + "\n" + end + after
+        temporary.write_text(text, encoding="utf-8")

@@ -159,7 +159,7 @@ def export(states: Path, config: Config, out: Path, *, identity: dict, mlflow_ru
     Args:
         states: holds best.ckpt and last.ckpt.
         config: all parameters.
-        out: takes checkpoint.safetensors, curves.csv and run.json, this one last: without it they do not count.
+        out: takes checkpoint.safetensors, curves.csv and, last, run.json: without it they do not count.
         identity: of the run.
         mlflow_run: its id.
     """
