@@ -10,6 +10,7 @@ import torch
 from layout import settings, write_layout
 
 import handdgcl.data.part
+from handdgcl.data.loader import open_store
 from handdgcl.data.prepare import prepare_split
 from handdgcl.data.store import Store
 from handdgcl.files import InputError
@@ -111,3 +112,22 @@ def test_missing_and_damaged_manifests_are_named(folder, tmp_path):
     (copy / "store.json").write_text('{"fingerprint": "a", "rows": [1]}')
     with pytest.raises(InputError, match=r"store.json: .*image_size"):
         Store(copy)
+
+
+def test_a_flipped_bit_is_found_and_made_again(folder, tmp_path, hands):
+    shutil.copytree(folder.parent, tmp_path / "data")
+    out, random = tmp_path / "data" / "store", np.random.default_rng(0)
+    open_store(out)
+    whole = {path.name: path.read_bytes() for path in out.iterdir()}
+    for name in sorted(name for name in whole if name.endswith(".arrow")):
+        content = bytearray(whole[name])
+        content[random.integers(len(content))] ^= 1 << int(random.integers(8))
+        (out / name).write_bytes(content)
+        with pytest.raises(InputError, match=rf"{name}: (damaged|missing|not the part)"):
+            open_store(out)
+        (out / name).write_bytes(whole[name])
+    (out / name).write_bytes(content)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(handdgcl.data.part, "PART_SIZE", 3)
+        prepare_split(tmp_path / "data", "train", out, settings(), hands)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == whole

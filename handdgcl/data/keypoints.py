@@ -12,10 +12,10 @@ import torch
 
 from handdgcl.data.annotations import FETCH_AGAIN, Keypoints, annotation_path
 from handdgcl.data.interhand import Selection
+from handdgcl.data.part import MM_PER_M
 from handdgcl.files import InputError
 from handdgcl.hands import Hands
 from handdgcl.hands.topology import HANDS, INTERHAND_ORDER, JOINT_COUNT
-from handdgcl.model.metrics import MM
 
 FRAMES = 32  # looked at, evenly
 MOST_OFF_MM = 60.0  # fits are within a centimetre or two of the keypoints
@@ -51,7 +51,7 @@ def _parts(selection: Selection, fits: np.ndarray, step: int) -> list[torch.Tens
 @torch.no_grad()
 def _off_mm(hands: Hands, parts: list[torch.Tensor], given: np.ndarray) -> float:
     """Median distance of the fits' joints from keypoints `[n, H, J, 3]` mm."""
-    ours = MM * hands.joints(hands(*parts))[:, :, list(INTERHAND_ORDER)].numpy()
+    ours = MM_PER_M * hands.joints(hands(*parts))[:, :, list(INTERHAND_ORDER)].numpy()
     return float(np.median(np.linalg.norm(ours - given, axis=-1)))
 
 

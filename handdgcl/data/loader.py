@@ -98,8 +98,12 @@ def evenly(count: int, images: int | None) -> np.ndarray:
 
 
 def open_store(folder: str | Path) -> Store:
-    """A store whose images are decoded into memory at once if they fit `DECODED_LIMIT`."""
-    store = Store(folder)
+    """A store that is as it was written, its images decoded into memory at once if they fit `DECODED_LIMIT`.
+
+    Raises:
+        InputError: the store is missing or damaged.
+    """
+    store = Store(folder).check()
     return Store(folder, decoded=True) if 3 * store.size**2 * len(store) <= DECODED_LIMIT else store
 
 

@@ -22,7 +22,7 @@ from handdgcl.hands.camera import crop_intrinsics, project, square_crop, world_t
 
 PART_SIZE = 512  # samples; what a kill can cost each process
 JPEG_QUALITY = 95
-_MM_PER_M = 1000.0
+MM_PER_M = 1000.0
 _DROPPED = b"dropped"
 
 
@@ -104,7 +104,7 @@ def _geometry(job: Job, rows: range) -> tuple[np.ndarray, np.ndarray, np.ndarray
     frames, of_frame = np.unique(selection.fit[rows], return_inverse=True)  # several cameras see one frame
     rotation, position, intrinsics = (array[selection.view[rows]] for array in selection.views)
     as_float = lambda array: torch.as_tensor(array, dtype=torch.float32)
-    turn, place, k = (as_float(array)[:, None] for array in (rotation, position / _MM_PER_M, intrinsics))
+    turn, place, k = (as_float(array)[:, None] for array in (rotation, position / MM_PER_M, intrinsics))
     with torch.no_grad():
         world = job.hands(*(as_float(array[frames]) for array in selection.fits))
         vertices = world_to_camera(world[of_frame], turn, place)

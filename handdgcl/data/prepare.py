@@ -20,13 +20,13 @@ from handdgcl.config import Config, Data, to_dict
 from handdgcl.data.interhand import Selection, read_split
 from handdgcl.data.keypoints import check_keypoints
 from handdgcl.data.part import JPEG_QUALITY, PART_SIZE, Dropped, Job, make_part, read_part
-from handdgcl.data.store import MANIFEST, Manifest, read_manifest
+from handdgcl.data.store import MANIFEST, Manifest, Store, checksum, read_manifest
 from handdgcl.files import InputError, code_digest, replacing
 from handdgcl.hands import Hands
 from handdgcl.render import write_dataset
 
 GENERATED = "generated"  # the value of `data.source` that asks for a rendered data set
-_FORMAT = 1  # a new number discards what an earlier version left
+_FORMAT = 2  # a new number discards what an earlier version left
 
 
 def open_source(config: Config, hands: Hands, folder: Path) -> Path:
@@ -79,7 +79,7 @@ def prepare_split(folder: str | Path, split: str, out: Path, data: Data, hands: 
     work = out.with_name(f"{out.name}.partial")
     selection = read_split(folder, split)
     fingerprint = _fingerprint(selection, data, hands)
-    if _is_store(out) and read_manifest(out).fingerprint == fingerprint and (out / "counts.csv").exists():
+    if _is_store(out) and _is_whole(out, fingerprint):
         return pd.read_csv(out / "counts.csv")
     check_keypoints(folder, split, selection, hands)
     _open_work(work, fingerprint)
@@ -90,7 +90,8 @@ def prepare_split(folder: str | Path, split: str, out: Path, data: Data, hands: 
         raise InputError(f"{folder}: no sample of {split} is left:\n{counts.to_string(index=False)}")
     _write(work / "counts.csv", counts.to_csv(index=False).encode())
     _write(work / "unreadable.csv", unreadable.to_csv(index=False).encode())
-    _write(work / MANIFEST, msgspec.json.encode(Manifest(fingerprint, data.image_size, rows)))
+    sums = [checksum(job.path(part)) for part in range(len(job))]
+    _write(work / MANIFEST, msgspec.json.encode(Manifest(fingerprint, data.image_size, rows, sums)))
     try:
         if out.exists():
             shutil.rmtree(out)
@@ -135,6 +136,15 @@ def _is_store(out: Path) -> bool:
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise InputError(f"{out}: exists and is no store; move it away or choose another folder")
     return False
+
+
+def _is_whole(out: Path, fingerprint: str) -> bool:
+    """Whether a store is of this input and as it was written."""
+    try:
+        same = read_manifest(out).fingerprint == fingerprint and (out / "counts.csv").exists()
+        return same and bool(Store(out).check())
+    except InputError:
+        return False
 
 
 def _open_work(work: Path, fingerprint: str) -> None:

@@ -4,6 +4,8 @@ A folder with `store.json` (written last: a store without it is not whole), `par
 `counts.csv` and `unreadable.csv`.
 """
 
+import mmap
+import zlib
 from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -52,11 +54,18 @@ class Manifest(msgspec.Struct):
     fingerprint: str  # of all that the store depends on
     image_size: int  # S
     rows: list[int]  # samples of each part
+    checksums: list[int]  # of each part's bytes
 
 
 def part_name(part: int) -> str:
     """File name of a part."""
     return f"part-{part:05d}.arrow"
+
+
+def checksum(path: Path) -> int:
+    """CRC-32 of a file."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return zlib.crc32(content)
 
 
 def read_manifest(folder: str | Path) -> Manifest:
@@ -103,6 +112,18 @@ class Store:
 
     def __len__(self) -> int:
         return int(self._starts[-1])
+
+    def check(self) -> "Store":
+        """Read all parts once, the store itself.
+
+        Raises:
+            InputError: one has other bytes than were written; its file is named.
+        """
+        for part, written in enumerate(read_manifest(self.folder).checksums):
+            path = self.folder / part_name(part)
+            if checksum(path) != written:
+                raise InputError(f"{path}: damaged since it was written; {_PREPARE}")
+        return self
 
     def __reduce__(self):
         return partial(Store, decoded=self.decoded), (self.folder,)

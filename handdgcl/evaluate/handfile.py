@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from handdgcl.arrays import read_arrays
 from handdgcl.files import InputError
 from handdgcl.hands import Hands
+from handdgcl.hands.arrays import read_arrays
 from handdgcl.hands.camera import bone_scale
 from handdgcl.hands.topology import HAND_SIZE_M, HANDS, JOINT_COUNT, ROOT_JOINT, VERTEX_COUNT, WRIST_JOINT
 from handdgcl.model.metrics import Points

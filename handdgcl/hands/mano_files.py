@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from handdgcl.arrays import read_arrays
 from handdgcl.files import InputError
 from handdgcl.hands import pickled
+from handdgcl.hands.arrays import read_arrays
 from handdgcl.hands.topology import (
     FACE_COUNT,
     HAND_SIZE_M,

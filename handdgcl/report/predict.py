@@ -20,6 +20,7 @@ from handdgcl.evaluate import Trained
 from handdgcl.files import InputError, replacing, write_json
 from handdgcl.hands.camera import relative_root, square_crop, weak_perspective
 from handdgcl.hands.topology import HANDS, JOINTS, ROOT_JOINT
+from handdgcl.report.familiar import Familiar
 from handdgcl.report.photograph import Box, read_image
 from handdgcl.report.pictures import draw_hands, draw_skeletons
 
@@ -38,6 +39,7 @@ class Reconstruction(NamedTuple):
         scale: `[H]` metres, the middle metacarpal.
         camera: `[H, 3]` weak perspective of the crop: px of the crop per metacarpal, two offsets in its px.
         crop: `[2, 3]` px of the image to px of the crop.
+        feature: `[C]`, the encoder's.
     """
 
     vertices: Tensor
@@ -45,6 +47,7 @@ class Reconstruction(NamedTuple):
     scale: Tensor
     camera: Tensor
     crop: np.ndarray
+    feature: Tensor
 
 
 def crop_map(shape: tuple[int, ...], box: Box | None, *, fill: float, size: int) -> np.ndarray:
@@ -86,18 +89,25 @@ def reconstruct(image: np.ndarray, trained: Trained, *, box: Box | None) -> Reco
     data = trained.config.data
     crop = crop_map(image.shape, box, fill=data.fill, size=data.image_size)
     pixels = torch.as_tensor(warp_crop(image, crop, size=data.image_size)).permute(2, 0, 1)
+    feature = trained.network.encoder(pixels[None])[0]
     output = trained.network(pixels[None])
     vertices = output.metric_vertices()[0]
     if not vertices.isfinite().all() or not output.camera.isfinite().all():
         raise InputError("the model's output is not finite; use a checkpoint of a training that converged")
     points = weak_perspective(output.camera, output.vertices)[0]
     in_image = (points - torch.as_tensor(crop[:, 2])) / crop[0, 0]
-    return Reconstruction(vertices, in_image, output.scale[0], output.camera[0], crop)
+    return Reconstruction(vertices, in_image, output.scale[0], output.camera[0], crop, feature)
 
 
 def predict_image(
-    path: Path, trained: Trained, *, box: Box | None, out: Path, checkpoint: str = ""
-) -> list[Path]:
+    path: Path,
+    trained: Trained,
+    *,
+    box: Box | None,
+    out: Path,
+    checkpoint: str = "",
+    familiar: Familiar | None = None,
+) -> tuple[list[Path], float | None]:
     """Reconstruct both hands of one photograph.
 
     Writes to `out`, replacing what is there: `<name>_overlay.png`, `<name>_skeleton.png` (on the original
@@ -109,9 +119,10 @@ def predict_image(
         box: around both hands, see `crop_map`.
         out: folder, made where missing.
         checkpoint: the model's name in the JSON.
+        familiar: what the model's training pictures look like, where that is known.
 
     Returns:
-        the files written.
+        the files written, and the picture's distance from the training pictures: above 1 it is unlike them.
 
     Raises:
         InputError: the image, the box, the checkpoint or the folder cannot be used.
@@ -130,6 +141,7 @@ def predict_image(
     for target, content in zip(written, files.values(), strict=False):
         with replacing(target) as temporary:
             temporary.write_bytes(content)
+    far = None if familiar is None else round(float(familiar.distance(found.feature[None])), 3)
     about = {
         "image": path.name,
         "image_size": [image.shape[1], image.shape[0]],
@@ -137,9 +149,10 @@ def predict_image(
         "crop_size": trained.config.data.image_size,
         "checkpoint": checkpoint,
         "handdgcl": __version__,
+        "distance_from_training": far,
     }
     write_json(written[-1], about | joints_json(joints, joints_px, found.scale, found.camera))
-    return written
+    return written, far
 
 
 def mesh_files(vertices: np.ndarray, faces: np.ndarray) -> dict[str, bytes]:
