@@ -3,11 +3,15 @@
 # make test                      lint and tests
 # make bench                     how fast, as ratios to the bare work
 PROFILE ?= default
-PYTHON ?= python3.11
+# The first that runs; `make PYTHON=/path/to/python …` names another.
+PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.13,$(shell python$(v) -c 'import sys; print(sys.executable)' 2>/dev/null)))
 
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+# Those of another environment would be found before this one's.
+unexport PYTHONPATH PYTHONHOME JUPYTER_PATH
+export PYTHONUTF8 := 1
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export TQDM_MININTERVAL := 10
@@ -28,6 +32,9 @@ endif
 
 .PHONY: reproduce test bench
 reproduce: $(VENV)/installed
+	@test ! -L runs || { echo "runs is a link, which DVC does not track: clone onto the disk that has room"; exit 1; }
+	@git rev-parse --quiet --verify HEAD >/dev/null || { echo "no Git commit here, which DVC needs: clone the project,"; \
+		echo "or git init && git add -A && git -c user.name=me -c user.email=me@localhost commit -qm start"; exit 1; }
 	@if grep -qx 'profile: $(PROFILE)' params.yaml; then dvc repro; else dvc exp run -S profile=$(PROFILE); fi
 	@echo "report: $(CURDIR)/$$(sed -n 's/^reports: //p' params.yaml)/index.html"
 
@@ -39,7 +46,8 @@ bench: $(VENV)/installed
 	@python -m handdgcl.bench
 
 $(VENV)/installed: requirements.lock pyproject.toml
-	@echo "installing into $(VENV) (some minutes)"
+	@test -n "$(PYTHON)" || { echo "needs Python 3.11, 3.12 or 3.13, none of which runs here; make PYTHON=/path/to/it"; exit 1; }
+	@echo "installing into $(VENV) with $(PYTHON) (some minutes, 2.5 GB)"
 	@$(PYTHON) -m venv $(VENV)
 	@python -m pip install -qq -r requirements.lock
 	@python -m pip install -qq --no-deps --no-build-isolation -e .

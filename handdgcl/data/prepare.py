@@ -130,7 +130,7 @@ def _write(path: Path, content: bytes) -> None:
 def _is_store(out: Path) -> bool:
     """Whether a store is at `out`; raises when something else is."""
     if out.is_symlink():
-        raise InputError(f"{out}: a link; link a folder above it, or give the folder itself")
+        raise InputError(f"{out}: a link, which DVC does not track; give the folder itself")
     if (out / MANIFEST).exists():
         return True
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):

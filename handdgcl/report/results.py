@@ -247,5 +247,4 @@ def fill_readme(path: Path, *parts: str) -> None:
     if not (found and closed):
         raise InputError(f"{path}: the markers of the result table are gone; put {begin!r} and {end!r} back")
     with replacing(path) as temporary:
-        text = before + begin + "\n" + "\n\n".join(parts) + "\n" + end + after
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text("\n".join([before + begin, "\n\n".join(parts), end + after]), encoding="utf-8")
