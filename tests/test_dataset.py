@@ -2,6 +2,10 @@
 
 import errno
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -166,3 +170,28 @@ def test_an_existing_folder_is_left_alone(tmp_path, hands):
     with pytest.raises(InputError, match="exists already"):
         write_dataset(tmp_path, GENERATE, hands, workers=0)
     assert (tmp_path / "mine.txt").read_text() == "keep"
+
+
+KILLED = """
+from pathlib import Path
+from msgspec.structs import replace
+from handdgcl.config import Splits, load_config
+from handdgcl.hands import load_hands
+from handdgcl.render import write_dataset
+if __name__ == "__main__":
+    generate = replace(load_config("params.yaml").generate, images=Splits(train=9999, val=1, test=1))
+    print("begun", flush=True)
+    write_dataset(Path({out!r}), generate, load_hands(), workers=2)
+"""
+
+
+def test_workers_end_with_a_killed_parent(tmp_path):
+    script, out = tmp_path / "script.py", tmp_path / "set"
+    script.write_text(KILLED.format(out=str(out)))
+    process = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    while not list(tmp_path.rglob("*.jpg")):
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)  # ends when the workers, which hold its output open, have ended too
+    assert not out.exists()

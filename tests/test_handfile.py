@@ -46,6 +46,7 @@ def with_value(array, value, *place):
         (lambda t: {"joints_left": np.zeros((6, 21, 3))}, r"P\.npz: array 'joints_right' is missing"),
         (lambda t: {"left_px": np.zeros((6, 21, 2))}, r"P\.npz: array 'right_px' is missing"),
         (lambda t: {"intrinsics": np.zeros((3, 3))}, r"P\.npz: intrinsics: sample 0 is no camera matrix"),
+        (lambda t: {"intrinsics": np.diag([9e300, 9, 1.0])}, r"P\.npz: intrinsics: up to 9e\+300"),
         (lambda t: {"intrinsics": np.diag([3, 4, 1.0])}, r"P\.npz: intrinsics: a focal length of 3.5"),
         (
             lambda t: {f"{h}_px": t[h][..., :2] / 0.1 for h in ("left", "right")},

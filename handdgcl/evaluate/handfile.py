@@ -28,6 +28,7 @@ from handdgcl.model.metrics import Points
 _LARGEST_M = 10.0  # of a single one, however badly it is predicted: a hand in millimetres is larger
 _SHORTEST_M = 1e-6  # a metacarpal, below which there is none
 LEAST_FOCAL_PX = 20  # below it a focal length is in shares of the image, or in mm
+_LARGEST_PX = 1e6
 _LEAST_PX = 3  # pixels of a hand: less is in shares of the image
 _SAME_M = 1e-5  # roots nearer than this are one point
 _KEYS = {
@@ -178,6 +179,8 @@ def _intrinsics(array: np.ndarray, count: int, name: str) -> np.ndarray:
             "is wanted"
         )
     focal = np.median(np.abs(array[..., [0, 1], [0, 1]]))
+    if np.abs(array).max() > _LARGEST_PX:
+        raise InputError(f"{name}: up to {np.abs(array).max():.3g}; px of the image are wanted")
     if focal < LEAST_FOCAL_PX:
         raise InputError(f"{name}: a focal length of {focal:.3g} (median); px of the image are wanted")
     return np.broadcast_to(array, (count, 3, 3))

@@ -9,8 +9,10 @@ import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from pathlib import Path
+from threading import Thread
 
 import cv2
 import msgspec
@@ -110,6 +112,8 @@ _renderer: "FrameRenderer"  # of a worker process
 
 def _start_worker(*settings) -> None:
     global _renderer
+    if parent := parent_process():  # one that is killed cannot end its workers, which would wait for ever
+        Thread(target=lambda: wait([parent.sentinel]) and os._exit(1), daemon=True).start()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     _renderer = FrameRenderer(*settings)

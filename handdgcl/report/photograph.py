@@ -78,6 +78,8 @@ def read_image(path: Path) -> np.ndarray:
     Raises:
         InputError: it is missing, no image, damaged or larger than `MOST_PIXELS`.
     """
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: not a file; name an image")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is our own
