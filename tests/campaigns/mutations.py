@@ -141,6 +141,7 @@ def work(connection, folder: Path, seed: int, jobs: list[tuple[str, int]]) -> No
     os.chdir(folder)
     files = inputs(folder)
     whole = {kind: (path.read_bytes(), pickle.dumps(read(path))) for kind, (path, read) in files.items()}
+    connection.send("ready")
     for kind, number in jobs:
         path, read = files[kind]
         random = np.random.default_rng([seed, list(files).index(kind), number])
@@ -166,6 +167,7 @@ def main(count: int = 110, seed: int = 0) -> None:
             theirs.close()
             done = 0
             try:
+                ours.recv()  # it has made its files
                 while done < len(jobs) and ours.poll(PATIENCE_S):
                     said = ours.recv()
                     found[jobs[done][0]][said.split(" ")[0]] += 1
