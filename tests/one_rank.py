@@ -16,7 +16,7 @@ CONFIG, OUT = map(Path, sys.argv[1:3])
 MODE = sys.argv[3]
 
 
-class Watched(run.FirstState):
+class Watched(run.States):
     """Leaves what this process ends with.
 
     still: batch normalisation by running statistics, as its batch's are those of one process.
@@ -37,7 +37,7 @@ class Watched(run.FirstState):
 
 
 torch.set_num_threads(1)
-run.FirstState = Watched
+run.States = Watched
 config = load_config(CONFIG)
 os.chdir(OUT)
 run.train_row("similarity", 3, Project(config))

@@ -3,10 +3,9 @@
 Each input is a good file with one to three random changes, read by a process of its own with limited memory.
 An answer is *error* (the one clear line of an InputError), *same* (read, and equal to the good file), *other*
 (read, and different: a number turned into another number, which nothing can tell), and what must not be:
-*traceback*, *crash*, *hang*, *executed*. The counts go into reports/reliability.json.
+*traceback*, *crash*, *hang*, *executed*. The counts go to reports/reliability.
 """
 
-import json
 import multiprocessing
 import os
 import pickle
@@ -18,6 +17,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -39,6 +39,7 @@ from handdgcl.report.photograph import read_image
 from handdgcl.train.checkpoint import read_checkpoint, write_checkpoint
 
 ROOT = Path(__file__).parents[2]
+OUT = ROOT / "reports" / "reliability"
 PATIENCE_S, MEMORY = 60, 12 * 2**30
 MARK = "executed"
 NUMBERS = ("NaN", "1e300", "-1e39", "0", "null", '"x"', "[]", "1e-300", "99999999999999999999")
@@ -186,8 +187,16 @@ def main(count: int = 110, seed: int = 0) -> None:
             process.join()
             jobs = jobs[done:]
     about = {"commit": tracking.commit(), "inputs": count * len(kinds), "seed": seed}
-    write_json(ROOT / "reports" / "reliability.json", about | {"mutations": found, "examples": examples})
-    print(json.dumps(found, indent=1), *examples, sep="\n")
+    write_json(OUT / "mutations.json", about | {"mutations": found, "examples": examples})
+    table(found, about)
+    print(*examples, sep="\n")
+
+
+def table(found: dict[str, Counter], about: dict) -> None:
+    """The counts, to read."""
+    frame = pd.DataFrame(found).T.fillna(0).astype(int)
+    said = ", ".join(f"{name} {value}" for name, value in about.items())
+    (OUT / "mutations.md").write_text(f"{frame.to_markdown()}\n\n{said}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """`python tests/campaigns/unlike.py`: does the shipped model know pictures without two hands?
 
 Pictures of kinds that nothing was fitted or chosen with, against the test split of the pipeline's data: the
-area under the ROC curve of the distance, and the share beyond the limit. Writes reports/unlike.json.
+area under the ROC curve of the distance, and the share beyond the limit. Writes to reports/reliability.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import matplotlib.cbook
 import numpy as np
+import pandas as pd
 import sklearn.datasets
 import torch
 from PIL import Image
@@ -26,6 +27,7 @@ from handdgcl.project import enter_project
 from handdgcl.report.familiar import features, read_familiar
 
 COUNT = 100
+OUT = Path("reports/reliability")
 
 
 def crops(picture: np.ndarray, size: int, random: np.random.Generator) -> Iterator[np.ndarray]:
@@ -79,8 +81,10 @@ def main() -> None:
         label = np.repeat([0, 1], [len(known), len(far)])
         area = roc_auc_score(label, torch.cat([known, far]))
         found[name] = {"area_under_roc": float(area), "beyond_limit": float((far > 1).float().mean())}
-        print(name, found[name])
-    write_json(Path("reports/unlike.json"), {"commit": tracking.commit(), "kinds": found})
+    write_json(OUT / "unlike.json", {"commit": tracking.commit(), "kinds": found})
+    frame = pd.DataFrame(found).T[["area_under_roc", "beyond_limit"]]
+    text = frame.to_markdown(floatfmt=".3f", missingval="")
+    (OUT / "unlike.md").write_text(f"{text}\n\ncommit {tracking.commit()}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
