@@ -18,6 +18,7 @@ from handdgcl.evaluate import run
 from handdgcl.evaluate.run import evaluate_mean_hand, evaluate_project, evaluate_row, split_errors
 from handdgcl.files import InputError
 from handdgcl.project import Project
+from handdgcl.rows import get_row
 from handdgcl.train.checkpoint import load_model, read_checkpoint, write_checkpoint
 
 
@@ -168,3 +169,10 @@ def test_a_checkpoint_is_used_with_its_own_hands_only(train, tmp_path):
         write_pickle(tmp_path / f"MANO_{hand.upper()}.pkl", licensed(model))
     with pytest.raises(InputError, match="other hand models"):
         load_model(checkpoint, hands=str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["baseline", "mask", "similarity"])
+def test_a_checkpoint_gives_back_what_its_row_has(train, name):
+    trained = load_model(train(name))
+    assert (trained.dgclnet is None) == (name == "baseline")
+    assert trained.dgclnet is None or trained.dgclnet.terms == get_row(name).terms

@@ -18,7 +18,7 @@ from torch.nn import functional
 from handdgcl.data.loader import evenly
 from handdgcl.data.store import Store
 from handdgcl.model.network import HandDGCL
-from handdgcl.train.checkpoint import NETWORK, load_model, read_checkpoint, write_checkpoint
+from handdgcl.train.checkpoint import ALONE, NETWORK, load_model, read_checkpoint, write_checkpoint
 
 FITTED, BATCH = 3000, 64  # training images that are looked at, and at a time
 QUANTILE = 0.99  # of the validation images that count as familiar
@@ -73,6 +73,7 @@ def ship(checkpoint: Path, store: Path, out: Path) -> Path:
     familiar = fit(network, Store(store / "train"), Store(store / "val"))
     info, weights = read_checkpoint(checkpoint)
     kept = {key: value for key, value in weights.items() if key.startswith(NETWORK)}
+    info[ALONE] = True
     write_checkpoint(out, info, kept | {PREFIX + key: value for key, value in familiar._asdict().items()})
     return out
 

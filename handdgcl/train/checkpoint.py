@@ -27,6 +27,7 @@ CHECKPOINT = "checkpoint.safetensors"
 RUN_FACTS = "run.json"  # identity, and what differs from run to run: seconds, commit, MLflow run
 NETWORK, DGCLNET = "network.", "dgclnet."  # prefixes of weights
 ABOUT, CHECKSUM = "handdgcl", "sha256"  # metadata of the file
+ALONE = "network_alone"  # a checkpoint without what only training needs says so
 MOST_WEIGHTS = 2**29  # of a checkpoint
 # Parts of the training state that nothing needs once training is over.
 TRANSIENT = ("hands.", "dgclnet.keys.", "dgclnet.queue.")
@@ -75,12 +76,13 @@ def load_model(checkpoint: str | Path, *, hands: str | None = None, row: Row | N
     network = HandDGCL(config.encoder, config.graph, models, pretrained=False)
     load_weights(network, _part(weights, NETWORK), path)
     network.eval()
-    if not any(key.startswith(DGCLNET) for key in weights):
-        return Trained(network, models, config, info, None)  # also one without what only training needs
+    if info.get(ALONE):
+        return Trained(network, models, config, info, None)
     dgclnet = build_dgclnet(row or get_row(info["row"]), config, network.graph_side)
-    dgclnet.keys = dgclnet.queue = None
-    load_weights(dgclnet, _part(weights, DGCLNET), path)
-    return Trained(network, models, config, info, dgclnet.eval())
+    if dgclnet is not None:
+        dgclnet.keys = dgclnet.queue = None
+        load_weights(dgclnet.eval(), _part(weights, DGCLNET), path)
+    return Trained(network, models, config, info, dgclnet)
 
 
 def read_checkpoint(path: Path) -> tuple[dict, dict[str, Tensor]]:
