@@ -50,9 +50,18 @@ def _parser() -> argparse.ArgumentParser:
         description="Writes, for each image, an overlay and a skeleton (PNG), both meshes (OBJ, GLB; metres) "
         "and the joints (JSON). Files of the same name are replaced.",
     )
-    predict.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="JPEG or PNG with two hands")
     predict.add_argument(
-        "--checkpoint", required=True, type=Path, help="checkpoint.safetensors of a trained row"
+        "images",
+        nargs="+",
+        type=Path,
+        metavar="IMAGE",
+        help="JPEG, PNG … with two hands, or a folder of them",
+    )
+    predict.add_argument(
+        "--checkpoint",
+        default=SHIPPED,
+        type=Path,
+        help="checkpoint.safetensors of a trained row; default: DGCLNet* of the default profile",
     )
     predict.add_argument(
         "--box",

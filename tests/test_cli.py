@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from handdgcl.cli import main
+from handdgcl.cli import SHIPPED, main
 
 
 def test_bad_input_is_one_line_and_code_2(tmp_path, capsys):
@@ -63,6 +63,14 @@ def test_each_image_has_a_box_of_its_own(train, tmp_path, capsys):
         boxes.write_text(content)
         assert main([*arguments, "--boxes", str(boxes)]) == 2
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not SHIPPED.exists(), reason="the tables' stage has not run for this profile")
+def test_without_a_checkpoint_the_shipped_model_is_used(tmp_path, capsys, caplog):
+    write_picture(tmp_path / "a.png")  # of one colour
+    assert main(["predict", str(tmp_path / "a.png"), "--out", str(tmp_path / "out")]) == 0
+    assert json.loads((tmp_path / "out/a_joints.json").read_text())["distance_from_training"] > 1
+    assert "unlike the training pictures" in caplog.text
 
 
 def test_a_file_name_that_is_too_long_for_its_results_is_one_line(train, tmp_path, capsys):
