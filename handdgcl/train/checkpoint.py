@@ -26,7 +26,7 @@ from handdgcl.train.states import BEST, LAST, read_state
 CHECKPOINT = "checkpoint.safetensors"
 RUN_FACTS = "run.json"  # identity, and what differs from run to run: seconds, commit, MLflow run
 NETWORK, DGCLNET = "network.", "dgclnet."  # prefixes of weights
-ABOUT, CHECKSUM = "handdgcl", "sha256"  # metadata of the file
+ABOUT, CHECKSUM = "handdgcl", "sha256"  # the file's metadata, and an entry in it
 ALONE = "network_alone"  # a checkpoint without what only training needs says so
 MOST_WEIGHTS = 2**29  # of a checkpoint
 # Parts of the training state that nothing needs once training is over.
@@ -96,14 +96,13 @@ def read_checkpoint(path: Path) -> tuple[dict, dict[str, Tensor]]:
     """
     try:
         with safe_open(path, "pt") as file:
-            about = file.metadata() or {}
-            info = json.loads(about[ABOUT])
+            info = json.loads((file.metadata() or {})[ABOUT])
             names = list(file.keys())
             if sum(math.prod(file.get_slice(name).get_shape()) for name in names) > MOST_WEIGHTS:
                 raise ValueError(f"more than MOST_WEIGHTS = {MOST_WEIGHTS} weights")
             weights = {name: file.get_tensor(name) for name in names}
         info["config"] = from_dict(info["config"])
-        if about[CHECKSUM] != _checksum(weights):
+        if info.pop(CHECKSUM) != _checksum(weights):
             raise ValueError("its weights are not those that were written: a damaged copy")
     except FileNotFoundError:
         raise InputError(f"{path}: no such checkpoint; train one with `dvc repro`") from None
@@ -118,9 +117,9 @@ def read_checkpoint(path: Path) -> tuple[dict, dict[str, Tensor]]:
 def write_checkpoint(path: Path, info: dict, weights: dict[str, Tensor]) -> None:
     """The inverse of `read_checkpoint`; the same content gives the same bytes."""
     weights = {key: value.detach().cpu().contiguous() for key, value in sorted(weights.items())}
-    about = json.dumps(info | {"config": to_dict(info["config"])}, sort_keys=True, allow_nan=False)
-    with replacing(path) as temporary:
-        save_file(weights, temporary, {ABOUT: about, CHECKSUM: _checksum(weights)})
+    about = info | {"config": to_dict(info["config"]), CHECKSUM: _checksum(weights)}
+    with replacing(path) as temporary:  # one entry, as their order in the file is not fixed
+        save_file(weights, temporary, {ABOUT: json.dumps(about, sort_keys=True, allow_nan=False)})
 
 
 def _checksum(weights: dict[str, Tensor]) -> str:
