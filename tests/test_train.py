@@ -264,7 +264,7 @@ def start_processes(config, store, out, count, mode, *, start=torchrun):
         free.bind(("127.0.0.1", 0))
         meet = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free.getsockname()[1], "OMP_NUM_THREADS": 1}
     script = Path(__file__).with_name("one_rank.py")
-    own = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}  # MLflow sets it in this process
+    own = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}  # which MLflow sets
     return [
         subprocess.Popen(
             [sys.executable, script, out / "params.yaml", out, mode],
