@@ -44,6 +44,12 @@ def _parser() -> argparse.ArgumentParser:
         prog="handdgcl", description="Two-hand 3D reconstruction, HandDGCL reproduced."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_predict(commands)
+    _add_score(commands)
+    return parser
+
+
+def _add_predict(commands: argparse._SubParsersAction) -> None:
     predict = commands.add_parser(
         "predict",
         help="reconstruct both hands of photographs",
@@ -83,8 +89,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     predict.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the results")
     predict.set_defaults(command=_predict)
-    _add_score(commands)
-    return parser
 
 
 def _add_score(commands: argparse._SubParsersAction) -> None:
