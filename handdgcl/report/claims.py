@@ -1,36 +1,26 @@
-"""Paired differences between rows with their intervals, and the paper's claims, judged by rule.
+"""The paper's claims, judged by the rules of reports/plan.md.
 
-The interval of a difference is Student's over the seeds' means: it says how far other seeds would move it on
-these test samples, not how far other subjects would. p is corrected for all questions asked together.
+A claim is about some differences, each of which has a sign, were the claim true. Every question of the rules
+is one p value of a claim; Holm's correction takes the claims together, question by question.
 """
 
 from collections import namedtuple
 from html import escape
+from math import ceil
 
 import numpy as np
 import pandas as pd
 from IPython.display import HTML, Markdown, display
 from scipy import stats
-from scipy.special import nctdtrinc
 
-from handdgcl.model.disturb import Generated
-from handdgcl.report.results import BASELINE, BEST, DGCLNET, ERRORS, Results
-from handdgcl.rows import ROWS, TABLE_2
+from handdgcl.report.differences import ALPHA, EXPLICIT, POWER
+from handdgcl.report.results import BASELINE, BEST, DGCLNET
 
-ALPHA, POWER = 0.05, 0.8
 SUPPORTED, CONTRADICTED = "supported", "contradicted"
-UNDECIDED, UNMEASURED = "undecided at this size", "not measured"
-Measure = namedtuple("Measure", "title unit column")  # unit "": a share; of samples.csv or curves.csv
-MEASURES = {
-    "mpjpe": Measure("MPJPE", "mm", "mpjpe_mm"),
-    "mpvpe": Measure("MPVPE", "mm", "mpvpe_mm"),
-    "curve": Measure("Mean validation MPJPE", "mm", "val_mpjpe_mm"),  # area under the curve over its length
-    "collisions": Measure("Share of pairs that collide", "", "penetration_depth_mm"),
-    "depth": Measure("Penetration depth", "mm", "penetration_depth_mm"),
-    "volume": Measure("Penetration volume", "cm³", "penetration_volume_cm3"),
-    "mask_iou": Measure("Mask IoU", "", "mask_iou"),
-}
-EXPLICIT = tuple(row for row in TABLE_2 if ROWS[row].disturbance not in (None, Generated))
+HALF, LESS = "less than half the paper's effect", "less than the paper's effect"
+EQUIVALENT = "no effect that matters"
+UNDECIDED, UNTESTED, UNMEASURED = "undecided", "not tested: mechanism not alive", "not measured"
+
 OF_EXPLICIT = tuple((row, BASELINE) for row in EXPLICIT)
 OF_DGCLNET = ((DGCLNET, BASELINE), (BEST, BASELINE))
 # The differences (row, compared with) that decide a claim have this sign in these measures, were it true.
@@ -43,80 +33,79 @@ CLAIMS = {
     "C5": Claim("DGCLNet's hands collide less often and less deep.", -1, ("collisions", "depth"), OF_DGCLNET),
     "C6": Claim("DGCLNet's hands overlap better with the image's.", 1, ("mask_iou",), OF_DGCLNET),
     "C7": Claim("DGCLNet costs nothing at inference."),  # counted: `judge_cost`
-    "C8": Claim(
-        "The loss of many terms balances its tasks."
-    ),  # asked by sweeps on validation images (notebook 08), so no verdict here
+    # Asked by sweeps on validation images (notebook 08), so no verdict here.
+    "C8": Claim("The loss of many terms balances its tasks."),
 }
 _COLUMNS = [
-    *("measure", "unit", "row", "minus", "claim", "seeds", "samples", "difference", "low", "high"),
-    *("p", "p_holm", "detectable", "least", "largest", "reference", "paper_difference", "paper_reference"),
+    *("claim", "statement", "verdict", "measure", "row", "minus", "difference", "unit", "low", "high"),
+    *(
+        "seeds_needed",
+        *(f"p_{question}" for question in (SUPPORTED, CONTRADICTED, "half", "less", "equivalent")),
+    ),
 ]
 
 
-def differences(results: Results, pairs: list[tuple[str, str]] | None = None) -> pd.DataFrame:
-    """Paired differences in every measure that the runs have.
+def verdicts(
+    table: pd.DataFrame, *, cost: pd.DataFrame | None = None, inert: set[str] = frozenset()
+) -> pd.DataFrame:
+    """The claims, answered by rule.
 
     Args:
-        results, pairs: what is compared, (row, compared with); default: `paper_pairs`.
+        table: of `compare_rows`.
+        cost: for `judge_cost`; None: not measured.
+        inert: rows whose mechanism was not alive; a claim about one of them is not tested.
 
     Returns:
-        measure, unit, row, minus (the row compared with), claim (that it decides, or ""), samples, all of
-        `interval`, p_holm (over all in MPJPE and all that decide a claim together, else over the rest of the
-        measure), reference (mean of the row compared with), paper_difference, paper_reference. What one seed
-        or the paper cannot tell is NaN.
+        claim, statement, verdict; measure to high of the difference least in the paper's favour;
+        seeds_needed, of an undecided claim, to show with 80 % power that an effect of 0 does not matter;
+        p_<question>, corrected.
     """
-    lines, pairs = [], pairs or paper_pairs(results)
-    for name, measure in MEASURES.items():
-        values = _values(results, name)
-        for row, other in pairs:
-            if not {row, other} <= set(values.index.unique("row")):
-                continue
-            both = (values.loc[row] - values.loc[other]).dropna(how="all").dropna(axis=1)
-            if both.empty:
-                continue
-            deciding = (
-                c for c, claim in CLAIMS.items() if name in claim.measures and (row, other) in claim.pairs
-            )
-            line = {"measure": name, "unit": measure.unit, "row": row, "minus": other}
-            line |= {"claim": next(deciding, ""), "samples": both.shape[1]}
-            line["reference"] = values.loc[other].loc[both.index, both.columns].to_numpy().mean()
-            lines.append(line | interval(both.mean(axis=1).to_numpy()) | _paper(name, row, other))
-    table = pd.DataFrame(lines, columns=_COLUMNS)
-    family = table["measure"].where(table["claim"].eq(""), "mpjpe")
-    table["p_holm"] = table.groupby(family)["p"].transform(holm)
-    return table
+    asked = {name: _asked(table, claim) for name, claim in CLAIMS.items()}
+    p = pd.DataFrame(
+        {name: questions(lines, CLAIMS[name].sign) for name, lines in asked.items() if len(lines)}
+    ).T
+    p = p.apply(holm) if len(p) else p
+    answers = []
+    for name, claim in CLAIMS.items():
+        answer = {"claim": name, "statement": claim.statement, "verdict": UNMEASURED}
+        if name == "C7" and cost is not None:
+            answer |= judge_cost(cost)
+        elif len(asked[name]):
+            answer |= {"verdict": _verdict(p.loc[name])} | _weakest(asked[name], claim.sign)
+            answer |= p.loc[name].add_prefix("p_").to_dict()
+            if answer["verdict"] == UNDECIDED:
+                answer["seeds_needed"] = seeds_needed(asked[name])
+            if {row for pair in claim.pairs for row in pair} & set(inert):
+                answer["verdict"] = UNTESTED
+        answers.append(answer)
+    return pd.DataFrame(answers, columns=_COLUMNS)
 
 
-def paper_pairs(results: Results) -> list[tuple[str, str]]:
-    """Each row of Table 2 and the baseline, * and DGCLNet, DGCLNet and the best explicit row in validation.
+def questions(asked: pd.DataFrame, sign: int) -> dict[str, float]:
+    """p of each question to a claim's differences, all one-sided, not corrected for other claims.
 
-    Chosen on the test split, the best row would look better there than it is.
-    """
-    pairs = [*((row, BASELINE) for row in TABLE_2 if row != BASELINE), (BEST, DGCLNET)]
-    curves = results.curves[results.curves["row"].isin(EXPLICIT)]
-    if len(curves) and "val_mpjpe_mm" in curves:
-        error = curves.groupby(["row", "seed"])["val_mpjpe_mm"].min().groupby("row").mean()
-        pairs.append((DGCLNET, error.idxmin()))
-    return pairs
-
-
-def interval(by_seed: np.ndarray) -> dict[str, float]:
-    """A difference over seeds, from each seed's own `[S]`, with Student's interval.
+    Args:
+        asked: lines of `compare_rows`.
+        sign: what the claim says of them.
 
     Returns:
-        seeds, difference, least and largest (of the seeds), low and high (95 %), p, detectable (the true
-        difference that the interval would keep off 0 in about 80 % of such studies). These four are NaN for
-        one seed, and where all seeds say the same, which does not tell how others would differ.
+        supported (all differences have the sign: the largest p), contradicted (one has the other: the
+        smallest, times their number), half and less (all are below half of, below the paper's effect),
+        equivalent (all lie within ± the smallest effect of interest). NaN where the seeds or the paper do not
+        tell.
     """
-    freedom, mean = len(by_seed) - 1, float(np.mean(by_seed))
-    found = {"seeds": len(by_seed), "difference": mean, "least": min(by_seed), "largest": max(by_seed)}
-    if freedom < 1 or np.allclose(by_seed, mean, rtol=1e-9, atol=1e-12):
-        return found | dict.fromkeys(("low", "high", "p", "detectable"), np.nan)
-    test = stats.ttest_1samp(by_seed, 0)
-    low, high = test.confidence_interval(1 - ALPHA)
-    error = stats.sem(by_seed) * freedom**0.5 / stats.chi.mean(freedom)  # without the bias of few seeds
-    noncentrality = nctdtrinc(freedom, 1 - POWER, stats.t.ppf(1 - ALPHA / 2, freedom))
-    return found | {"low": low, "high": high, "p": test.pvalue, "detectable": noncentrality * error}
+    favour, se = sign * asked["difference"], asked["se"]
+    above = lambda least: pd.Series(stats.t.sf((favour - least) / se, asked["freedom"]))
+    below = lambda most: pd.Series(stats.t.cdf((favour - most) / se, asked["freedom"]))
+    theirs = sign * asked["paper_difference"] / asked["paper_reference"] * asked["reference"]
+    edge = asked["of_interest"]
+    return {
+        SUPPORTED: above(0).max(skipna=False),
+        CONTRADICTED: min(1, len(asked) * below(0).min(skipna=False)),
+        "half": below(theirs / 2).max(skipna=False),
+        "less": below(theirs).max(skipna=False),
+        "equivalent": max(above(-edge).max(skipna=False), below(edge).max(skipna=False)),
+    }
 
 
 def holm(p: pd.Series) -> pd.Series:
@@ -126,73 +115,11 @@ def holm(p: pd.Series) -> pd.Series:
     return corrected.reindex(p.index)
 
 
-def _values(results: Results, name: str) -> pd.DataFrame:
-    """One measure, `[(row, seed), samples]`, mean of both hands; of a curve one column."""
-    column, samples, curves = MEASURES[name].column, results.samples, results.curves
-    if name == "curve":
-        runs = curves.dropna(subset=column).groupby(["row", "seed"]) if column in curves else ()
-        areas = [(*run, _mean_over_epochs(curve[column], curve["epoch"])) for run, curve in runs]
-        return pd.DataFrame(areas, columns=["row", "seed", 0]).set_index(["row", "seed"])
-    if column not in samples:
-        samples = samples[:0].assign(**{column: []})
-    values = samples[column]
-    if name == "collisions":
-        values = (values > 0).astype(float).where(values.notna())
-    return values.groupby([samples["row"], samples["seed"], samples["index"]]).mean().unstack("index")
-
-
-def _mean_over_epochs(values: pd.Series, epoch: pd.Series) -> float:
-    """The area under a curve over its length."""
-    return np.trapezoid(values, epoch) / np.ptp(epoch) if len(values) > 1 else values.item()
-
-
-def _paper(name: str, row: str, other: str) -> dict[str, float]:
-    """The paper's difference and what it is to; nothing where it gives no number."""
-    theirs = ROWS[row].paper_mm, ROWS[other].paper_mm
-    if name not in ERRORS or None in theirs:
-        return {}
-    ours, its = (numbers[ERRORS.index(name)] for numbers in theirs)
-    return {"paper_difference": round(ours - its, 2), "paper_reference": its}
-
-
-def verdicts(table: pd.DataFrame, *, cost: pd.DataFrame | None = None) -> pd.DataFrame:
-    """The claims, answered by rule.
-
-    Supported: every difference that the claim is about has the paper's sign and a corrected p below 0.05;
-    contradicted: one has the other sign and such a p; undecided at this size: neither.
-
-    Args:
-        table: of `differences`.
-        cost: for `judge_cost`; None: not measured.
-
-    Returns:
-        claim, statement, verdict; measure to high of the difference least in the paper's favour.
-    """
-    lines = []
-    for name, claim in CLAIMS.items():
-        asked = table[table["claim"] == name]
-        answer = {"verdict": UNMEASURED}
-        if name == "C7" and cost is not None:
-            answer = judge_cost(cost)
-        elif len(asked) and len(asked) == len(claim.measures) * len(claim.pairs):
-            certain, agrees = asked["p_holm"] < ALPHA, asked["difference"] * claim.sign > 0
-            against = CONTRADICTED if (certain & ~agrees).any() else UNDECIDED
-            answer = {"verdict": SUPPORTED if (certain & agrees).all() else against}
-            answer |= _weakest(asked, claim.sign)
-        lines.append({"claim": name, "statement": claim.statement} | answer)
-    columns = [
-        "claim",
-        "statement",
-        "verdict",
-        "measure",
-        "row",
-        "minus",
-        "difference",
-        "unit",
-        "low",
-        "high",
-    ]
-    return pd.DataFrame(lines, columns=columns)
+def seeds_needed(asked: pd.DataFrame) -> float:
+    """Seeds with which differences of 0 would be shown, with 80 % power, not to matter; NaN: unknown."""
+    z = stats.norm.ppf(1 - ALPHA) + stats.norm.ppf(1 - (1 - POWER) / 2)  # two tests, both must succeed
+    needed = (z * asked["se"] / asked["of_interest"]) ** 2 * asked["seeds"]
+    return ceil(needed.max()) if needed.notna().all() else np.nan
 
 
 def judge_cost(cost: pd.DataFrame) -> dict:
@@ -203,6 +130,23 @@ def judge_cost(cost: pd.DataFrame) -> dict:
     more = counts - counts.loc[BASELINE]
     verdict = SUPPORTED if more.eq(0).all(axis=None) else CONTRADICTED
     return {"verdict": verdict, "difference": int(more["weights"].max()), "unit": "weights"}
+
+
+def _asked(table: pd.DataFrame, claim: Claim) -> pd.DataFrame:
+    """The differences that a claim is about; none unless all of them were measured."""
+    pairs = [pair in claim.pairs for pair in zip(table["row"], table["minus"], strict=True)]
+    chosen = table["measure"].isin(claim.measures) & np.array(pairs, bool)
+    whole = len(table[chosen]) == len(claim.measures) * len(claim.pairs)
+    return table[chosen] if whole else table[:0]
+
+
+def _verdict(p: pd.Series) -> str:
+    """What the corrected p of a claim say, the sign first."""
+    sure = p < ALPHA
+    size = HALF if sure["half"] else LESS if sure["less"] else None
+    parts = [SUPPORTED if sure[SUPPORTED] else CONTRADICTED if sure[CONTRADICTED] else None]
+    parts += [EQUIVALENT if sure["equivalent"] else None, size]
+    return "; ".join(filter(None, parts)) or UNDECIDED
 
 
 def _weakest(asked: pd.DataFrame, sign: int) -> dict:
