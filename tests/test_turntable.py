@@ -56,7 +56,7 @@ class Browser:
 
     def __init__(self, folder, url):
         flags = ["--headless", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-        flags += ["--remote-debugging-port=0", f"--user-data-dir={folder}", "--window-size=900,460"]
+        flags += ["--remote-debugging-port=0", f"--user-data-dir={folder}", "--window-size=900,640"]
         flags += ["--remote-allow-origins=*", "--disable-background-networking"]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         self.process = subprocess.Popen([CHROMIUM, *flags, "about:blank"], **quiet)
