@@ -30,7 +30,7 @@ MEASURES = {
     "mpvpe": Measure("MPVPE", "mm", "mpvpe_mm"),
     # The area under the curve over its length.
     "curve": Measure("Mean validation MPJPE", "mm", "val_mpjpe_mm", 0.05),
-    "curve_time": Measure("The same over the baseline's time", "mm", "val_mpjpe_mm", 0.05),
+    "curve_time": Measure("Validation MPJPE, equal time", "mm", "val_mpjpe_mm", 0.05),
     "collisions": Measure(
         f"Share of pairs that collide > {COLLISION_MM} mm", "", "penetration_depth_mm", 0.1
     ),
