@@ -27,6 +27,8 @@ class Row:
         disturbance: where Ĝ comes from; None: there is no second branch.
         terms: losses beyond the baseline's: "self" (eq. 13), "consistent" (eq. 10), "cross" (eq. 12).
         paper_mm: MPJPE and MPVPE of Table 2, on InterHand2.6M; None for a row that the paper does not have.
+        family: module of handdgcl/families that holds its network, for the rows of Table 1; "": HandDGCL.
+        parts: of the family's network, as its module names them.
     """
 
     name: str
@@ -34,6 +36,8 @@ class Row:
     disturbance: type[Disturbance] | None = None
     terms: tuple[str, ...] = ()
     paper_mm: tuple[float, float] | None = None
+    family: str = ""
+    parts: tuple[str, ...] = ()
 
 
 ROWS = {
@@ -52,10 +56,27 @@ ROWS = {
         Row("mask_consistent", "GCN + random mask + consistency", RandomMask, ("self", "consistent")),
         Row("dgclnet_self", "GCN + DGCLNet, no consistency", Generated, ("self",)),
         Row("dgclnet_consistent", "GCN + DGCLNet, no contrast", Generated, ("consistent",)),
+        # Families of the methods in Table 1, outside Table 2; none is the published method.
+        Row("attention_heads", "GCN + map heads", family="attention", parts=("heads",)),
+        Row("attention_image", "GCN + image attention", family="attention", parts=("heads", "image")),
+        Row(
+            "attention",
+            "Attention graph, in the manner of Li et al.",
+            family="attention",
+            parts=("heads", "image", "cross"),
+        ),
+        Row("parametric6", "MANO regression, 6 components", family="parametric", parts=("6",)),
+        Row(
+            "parametric45",
+            "MANO regression, in the manner of Boukhayma et al.",
+            family="parametric",
+            parts=("45",),
+        ),
     )
 }
 TABLE_2 = tuple(name for name, row in ROWS.items() if row.paper_mm)
-CONTROLS = tuple(name for name, row in ROWS.items() if not row.paper_mm)
+CONTROLS = tuple(name for name, row in ROWS.items() if not row.paper_mm and not row.family)
+FAMILIES = tuple(name for name, row in ROWS.items() if row.family)
 
 
 def get_row(name: str) -> Row:

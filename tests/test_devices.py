@@ -24,12 +24,18 @@ def elsewhere(monkeypatch):
     nothing = lambda *_, **__: contextlib.nullcontext()
     monkeypatch.setattr(torch, "autocast", nothing)
     monkeypatch.setattr("handdgcl.data.batch.map_images", lambda image, *_: image)
+    seen = lambda batch, hands, size: (torch.empty(1, 2, size, size), torch.empty(1, 2, 3, size, size))
+    on_meta = lambda *given: tuple(part.to("meta") for part in seen(*given))
+    # How many pixels a mesh covers is read from its values.
+    monkeypatch.setattr("handdgcl.families.maps.visible_hands", on_meta)
 
 
-@pytest.mark.parametrize("row", list(ROWS))
+# smplx reads a joint's parent from a tensor, which the meta device cannot.
+@pytest.mark.parametrize("row", [name for name, row in ROWS.items() if row.family != "parametric"])
 def test_a_step_stays_on_its_device(row, tiny_config, elsewhere):
     module = TrainingModule(get_row(row), tiny_config, load_hands(), seed=3)
-    adjacency = module.network.graph_side.adjacency.clone()
+    side = getattr(module.network, "graph_side", None)
+    adjacency = side and side.adjacency.clone()
     module.to("meta")
     module.trainer = SimpleNamespace(global_step=0, global_rank=0, world_size=1, num_training_batches=1)
     if module.dgclnet is not None and isinstance(module.dgclnet.disturbance, RandomEdges):

@@ -60,6 +60,7 @@ class HandBatch:
     joints: Tensor  # [B,H,J,3] metres, camera frame: the regressor on the ground-truth vertices
     joints_2d: Tensor  # [B,H,J,2] px of the crop
     index: Tensor  # [B] int64, position in the store
+    vertices_2d: Tensor | None = None  # [B,H,V,2] px of the crop, where they were asked for
 
 
 def with_joints(raw: RawBatch, hands: Hands) -> HandBatch:
@@ -88,8 +89,8 @@ def draw_maps(numbers: np.ndarray, settings: Augment) -> tuple[np.ndarray, np.nd
     return rotation, 1 + (2 * grow - 1) * np.float32(settings.scale)
 
 
-def augment(drawn: DrawnBatch, hands: Hands) -> HandBatch:
-    """Carry out the maps of a batch, on its device.
+def augment(drawn: DrawnBatch, hands: Hands, *, vertices_2d: bool = False) -> HandBatch:
+    """Carry out the maps of a batch, on its device; with all vertices in the image if they are asked for.
 
     The 2D joints follow the image's own map. In space the pair turns by R about the line through its
     centre (mean of both hands' root joints) parallel to the optical axis; this is IntagHand's
@@ -102,13 +103,15 @@ def augment(drawn: DrawnBatch, hands: Hands) -> HandBatch:
     linear = drawn.rotation * drawn.scale[:, None, None]
     centre = drawn.image.shape[-1] / 2
     vertices = _swap(_turn(plain.vertices, plain.joints, drawn.rotation, mirrored), mirrored)
-    joints_2d = (plain.joints_2d - centre) @ linear.mT[:, None] + centre
+    mapped = lambda points: _swap((points - centre) @ linear.mT[:, None] + centre, mirrored)
+    of_vertices = mapped(project(drawn.vertices, drawn.intrinsics[:, None])) if vertices_2d else None
     return HandBatch(
         image=map_images(drawn.image, drawn.rotation, drawn.scale),
         vertices=vertices,
         joints=hands.joints(vertices),
-        joints_2d=_swap(joints_2d, mirrored),
+        joints_2d=mapped(plain.joints_2d),
         index=drawn.index,
+        vertices_2d=of_vertices,
     )
 
 

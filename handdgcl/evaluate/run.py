@@ -67,7 +67,8 @@ def evaluate_project(project: Project) -> None:
         InputError: a checkpoint is missing, damaged or of other parameters, or a store is missing.
     """
     config = project.config
-    runs = [(row, seed) for row in (*TABLE_2, *config.controls) for seed in config.seeds]
+    rows = (*TABLE_2, *config.controls, *config.families)
+    runs = [(row, seed) for row in rows for seed in config.seeds]
     evaluate_mean_hand(project)
     for row, seed in runs:
         evaluate_row(project, row, seed)
@@ -86,7 +87,7 @@ def evaluate_row(project: Project, row: str, seed: int) -> dict[str, float]:
     config, checkpoint, out = project.config, project.checkpoint(row, seed), project.results(row, seed)
     trained = load_model(checkpoint, hands=config.data.hands)
     _check_parameters(checkpoint, get_row(row), trained.config, config)
-    identity = _identity(project, checkpoint)
+    identity = _identity(project, checkpoint, get_row(row))
     if metrics := _kept(out, identity):
         return metrics
     facts = read_json(checkpoint.with_name(RUN_FACTS))  # of training
@@ -96,7 +97,8 @@ def evaluate_row(project: Project, row: str, seed: int) -> dict[str, float]:
     for part in (trained.network, trained.hands, trained.dgclnet):
         if part is not None and torch.cuda.is_available():
             part.to("cuda")
-    write_features(trained, store=project.store, out=out)
+    if not get_row(row).family:
+        write_features(trained, store=project.store, out=out)
     with replacing(out / "curves.csv") as path:
         shutil.copyfile(checkpoint.with_name("curves.csv"), path)
     metrics = _measure(lambda batch: trained.network(batch.image), trained.hands, project, out, about)
@@ -220,12 +222,13 @@ def _measure(predict: Predictor, hands: Hands, project: Project, out: Path, abou
     return metrics
 
 
-def _identity(project: Project, checkpoint: Path | None = None) -> dict:
+def _identity(project: Project, checkpoint: Path | None = None, row: Row | None = None) -> dict:
     """All that decides the outputs of a trained row, or of the mean hand."""
+    own = [f"handdgcl.families.{row.family}"] if row and row.family else []
     return {
         "checkpoint": checkpoint and hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
         "data": {split: read_manifest(project.store / split).fingerprint for split in SPLITS},
-        "code": code_digest("handdgcl.evaluate.run", "handdgcl.evaluate.features", leave_out=BESIDE),
+        "code": code_digest("handdgcl.evaluate.run", "handdgcl.evaluate.features", *own, leave_out=BESIDE),
     }
 
 

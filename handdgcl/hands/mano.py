@@ -27,6 +27,7 @@ class Hands(nn.Module):
         joint_regressor: `[H, J, V]`, the metric's 21 joints from vertices.
         template: `[H, V, 3]` metres, mean shape, rest pose.
         hands_mean: `[H, 45]` mean finger pose, added to every pose (`flat_hand_mean=False`).
+        components: `[H, 45, 45]` of the finger poses, one a row, the first explains most.
     """
 
     def __init__(self, models: list[dict]):
@@ -38,6 +39,7 @@ class Hands(nn.Module):
         self.register_buffer("joint_regressor", torch.as_tensor(regressors))
         self.register_buffer("template", stack("v_template").float())
         self.register_buffer("hands_mean", stack("hands_mean").float())
+        self.register_buffer("components", stack("hands_components").float(), persistent=False)
 
     def forward(self, pose: Tensor, shape: Tensor, translation: Tensor) -> Tensor:
         """Vertices of both hands.

@@ -49,6 +49,10 @@ class ImageEncoder(nn.Module):
         """Image `[B, 3, S, S]` RGB, 0 to 255 → pooled feature `[B, C]`."""
         return self.resnet(self.normalise(image)).pooler_output.flatten(1)
 
+    def maps(self, image: Tensor) -> list[Tensor]:
+        """Image as above → maps `[B, C_k, S_k, S_k]` of all stages, strides 4, 8, ...; the last is pooled."""
+        return list(self.resnet(self.normalise(image), output_hidden_states=True).hidden_states[1:])
+
     def normalise(self, image: Tensor) -> Tensor:
         """(image / 255 - mean) / std, float32, channels last in memory.
 

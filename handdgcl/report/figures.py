@@ -13,14 +13,16 @@ from handdgcl.hands import Hands
 from handdgcl.hands.topology import RIGHT
 from handdgcl.model.graph import build_hierarchy
 from handdgcl.report.results import MEAN_HAND, row_title
-from handdgcl.rows import CONTROLS, TABLE_2
+from handdgcl.rows import CONTROLS, FAMILIES, TABLE_2
 
 _BRIGHT = seaborn.color_palette("colorblind").as_hex()
 _MUTED = seaborn.color_palette("dark").as_hex()
+_PALE = seaborn.color_palette("Set2").as_hex()
 # The mean hand is grey, the baseline black; the paper's own rows stand out among the colours.
 _COLOURS = ("#888888", "#222222", *(_BRIGHT[k] for k in (0, 9, 2, 4, 1, 3)))
 LOOKS = dict(zip((MEAN_HAND, *TABLE_2), zip(_COLOURS, "xsov^DP*", strict=True), strict=False))
 LOOKS |= dict(zip(CONTROLS, zip(_MUTED, cycle("<>phHd8"), strict=False), strict=False))
+LOOKS |= dict(zip(FAMILIES, zip(_PALE, cycle("1234+|_"), strict=False), strict=False))
 
 
 def row_look(titles: pd.Series) -> dict[str, dict]:

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from handdgcl import tracking
 from handdgcl.config import Config, from_dict, to_dict
+from handdgcl.families import build_network
 from handdgcl.files import InputError, replacing, write_json
 from handdgcl.hands import Hands, load_hands
 from handdgcl.model.dgclnet import DGCLNet
-from handdgcl.model.network import HandDGCL
 from handdgcl.rows import Row, get_row
 from handdgcl.train.module import build_dgclnet
 from handdgcl.train.states import BEST, LAST, read_state
@@ -37,14 +37,14 @@ class Trained(NamedTuple):
     """A trained row.
 
     Attributes:
-        network: ready for inference (`eval` mode).
+        network: the row's (`families.build_network`), ready for inference (`eval` mode).
         hands: the hand models it was trained with.
         config: the parameters it was trained with.
         info: what `read_checkpoint` says of it.
         dgclnet: the second branch, without keys and queue; None where the file has none.
     """
 
-    network: HandDGCL
+    network: nn.Module
     hands: Hands
     config: Config
     info: dict
@@ -73,15 +73,15 @@ def load_model(checkpoint: str | Path, *, hands: str | None = None, row: Row | N
             "meshes would be shredded; name the folder it was trained with (--hands), or train again"
         )
     # The weights are all here: naming a pretrained encoder must not fetch it again.
-    network = HandDGCL(config.encoder, config.graph, models, pretrained=False)
+    row = row or get_row(info["row"])
+    network = build_network(row, config, models, pretrained=False)
     load_weights(network, _part(weights, NETWORK), path)
     network.eval()
-    if info.get(ALONE):
+    if info.get(ALONE) or not row.terms:
         return Trained(network, models, config, info, None)
-    dgclnet = build_dgclnet(row or get_row(info["row"]), config, network.graph_side)
-    if dgclnet is not None:
-        dgclnet.keys = dgclnet.queue = None
-        load_weights(dgclnet.eval(), _part(weights, DGCLNET), path)
+    dgclnet = build_dgclnet(row, config, network.graph_side)
+    dgclnet.keys = dgclnet.queue = None
+    load_weights(dgclnet.eval(), _part(weights, DGCLNET), path)
     return Trained(network, models, config, info, dgclnet)
 
 

@@ -9,14 +9,15 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, distributed
 
 from handdgcl.config import Config
-from handdgcl.data.batch import DrawnBatch, RawBatch, augment, with_joints
+from handdgcl.data.batch import DrawnBatch, HandBatch, RawBatch, augment, with_joints
+from handdgcl.families import Learned, build_network
 from handdgcl.hands import Hands
 from handdgcl.model.contrast import full_precision, monitors
 from handdgcl.model.dgclnet import DGCLNet
 from handdgcl.model.disturb import Generated
-from handdgcl.model.losses import reconstruction_terms, target_of, weights
+from handdgcl.model.losses import Target, reconstruction_terms, target_of, weights
 from handdgcl.model.metrics import Points, concatenate, position_errors
-from handdgcl.model.network import GraphSide, HandDGCL
+from handdgcl.model.network import GraphSide
 from handdgcl.rows import Row, strength
 
 MONITORED = 512  # validation images whose features are looked at
@@ -47,9 +48,9 @@ class TrainingModule(LightningModule):
         self.hands = hands
         with torch.random.fork_rng(devices=[]):  # a GPU's state would start it in a process that may fork
             torch.random.default_generator.manual_seed(seed)
-            self.network = HandDGCL(config.encoder, config.graph, hands)
+            self.network = build_network(row, config, hands)
             torch.random.default_generator.manual_seed(seed)
-            self.dgclnet = build_dgclnet(row, config, self.network.graph_side)
+            self.dgclnet = build_dgclnet(row, config, self.network.graph_side) if row.terms else None
         self.history: list[dict[str, float]] = []
         self._sums: dict[str, Tensor] = {}
         self._shares: dict[str, Tensor] = {}
@@ -64,30 +65,37 @@ class TrainingModule(LightningModule):
 
     def training_step(self, drawn: DrawnBatch, batch_idx: int) -> Tensor:
         """The weighted loss of eq. 7."""
+        family = self.row.family
         with full_precision(self.device):
-            batch = augment(drawn, self.hands)
+            batch = augment(drawn, self.hands, vertices_2d=bool(family))
             target = target_of(batch)
+        learn = self.network.learn if family else self._learn
+        learned = learn(batch, target, self.hands)
+        with full_precision(self.device):
+            joints = self.hands.joints(learned.output.vertices)
+            terms = reconstruction_terms(learned.output, joints, target)
+        weight = weights(self.config.loss) | (self.network.WEIGHTS if family else {})
+        main = sum(weight[name] * term for name, term in terms.items())
+        extra = {name: weight[name] * term for name, term in learned.terms.items()}
+        loss = main + sum(extra.values())
+        if batch_idx + 1 == self.trainer.num_training_batches:
+            self._shares = gradient_shares(learned.feature, main, extra)
+        for name, value in ({"loss": loss} | terms | learned.terms).items():
+            self._sums.setdefault(name, torch.zeros((), device=loss.device)).add_(value.detach())
+        return loss
+
+    def _learn(self, batch: HandBatch, target: Target, hands: Hands) -> Learned:
+        """HandDGCL's, as `learn` of a family's network."""
         side = self.network.graph_side
         feature = self.network.encoder(batch.image)
         G = side.graph(feature)
         if self.dgclnet is None:
-            G_k, extra = side.gcn(G), {}
+            G_k, terms = side.gcn(G), {}
         else:
             generator = self.random(self.global_step)
             self._compared = self.dgclnet(side, feature, G, target.joints, batch.index, generator)
-            G_k, extra = self._compared.G_k, self._compared.terms
-        output = self.network.decode(G, G_k, batch.image.shape[-1])
-        with full_precision(self.device):
-            terms = reconstruction_terms(output, self.hands.joints(output.vertices), target)
-        weight = weights(self.config.loss)
-        main = sum(weight[name] * term for name, term in terms.items())
-        extra = {name: (term, weight[name] * term) for name, term in extra.items()}
-        loss = main + sum(weighted for _, weighted in extra.values())
-        if batch_idx + 1 == self.trainer.num_training_batches:
-            self._shares = gradient_shares(feature, main, {name: w for name, (_, w) in extra.items()})
-        for name, value in (("loss", loss), *terms.items(), *((n, t) for n, (t, _) in extra.items())):
-            self._sums.setdefault(name, torch.zeros((), device=loss.device)).add_(value.detach())
-        return loss
+            G_k, terms = self._compared.G_k, self._compared.terms
+        return Learned(feature, self.network.decode(G, G_k, batch.image.shape[-1]), terms)
 
     def on_train_batch_end(self, outputs: object, batch: DrawnBatch, batch_idx: int) -> None:
         """After the step this batch becomes negatives of the next ones."""
@@ -156,7 +164,7 @@ class TrainingModule(LightningModule):
         self._features.append(tuple(features))
 
     def on_validation_epoch_end(self) -> None:
-        """Means over samples, and the monitors of the features."""
+        """Means over samples, and the monitors of the features of networks that have G_k."""
         errors = concatenate(self._errors)
         features = [torch.cat(part)[:MONITORED] for part in zip(*self._features, strict=True)]
         self._errors, self._features = [], []
@@ -164,7 +172,8 @@ class TrainingModule(LightningModule):
         count = total(torch.tensor(float(len(errors["mpjpe_mm"])), device=self.device))
         record = {f"val_{name}": total(value.sum(0)) / count for name, value in errors.items()}
         # The first process's share is an even one of all, and all agree on the best epoch.
-        record |= self.trainer.strategy.broadcast(monitors(*features))
+        if features[0].numel():
+            record |= self.trainer.strategy.broadcast(monitors(*features))
         self._validation = {name: value.mean().float() for name, value in record.items()}
         self.log_dict(self._validation)
 
@@ -194,8 +203,10 @@ def gradient_shares(feature: Tensor, main: Tensor, extra: dict[str, Tensor]) -> 
         extra: the other weighted terms.
 
     Returns:
-        name -> length of the term's gradient at the feature over the main one's.
+        name -> length of the term's gradient at the feature over the main one's; no term that does not reach
+        it.
     """
-    norm = lambda term: torch.autograd.grad(term, feature, retain_graph=True)[0].float().norm()
-    whole = norm(main).clamp(min=1e-12)
-    return {name: norm(term) / whole for name, term in extra.items()}
+    pull = lambda term: torch.autograd.grad(term, feature, retain_graph=True, allow_unused=True)[0]
+    whole = pull(main).float().norm().clamp(min=1e-12)
+    pulls = {name: pull(term) for name, term in extra.items()}
+    return {name: value.float().norm() / whole for name, value in pulls.items() if value is not None}

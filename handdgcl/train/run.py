@@ -99,9 +99,12 @@ def identity(row: Row, seed: int, config: Config, store: Path) -> dict:
         source = inspect.getsource(row.disturbance.forward)
     elif row.disturbance:
         own = [row.disturbance.__module__]
+    if row.family:
+        own.append(f"handdgcl.families.{row.family}")
     kind = row.disturbance and row.disturbance.__qualname__
     return {
-        "row": {"name": row.name, "disturbance": kind, "source": source, "terms": sorted(row.terms)},
+        "row": {"name": row.name, "disturbance": kind, "source": source, "terms": sorted(row.terms)}
+        | ({"family": row.family, "parts": row.parts} if row.family else {}),
         "seed": seed,
         "parameters": parameters(row, config),
         "data": {split: read_manifest(store / split).fingerprint for split in ("train", "val")},

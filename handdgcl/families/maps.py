@@ -1,0 +1,97 @@
+"""What several families share: a pyramid of image maps, and targets on maps from joints and meshes."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from handdgcl.data.batch import HandBatch
+from handdgcl.hands import Hands
+from handdgcl.hands.raster import rasterize
+from handdgcl.hands.topology import HANDS, JOINT_COUNT
+
+STRIDE = 4  # of the finest map, px of the crop
+SIGMA = 1.0  # of a heat map, px of that map
+DRAWN = 4  # meshes are drawn for one image in so many, as drawing costs as much as a step
+
+
+class Pyramid(nn.Module):
+    """Maps at strides 4, 8, 16, 32 of one width, coarse ones added to finer ones (Lin et al., CVPR 2017).
+
+    Args:
+        widths: of the encoder's stages.
+        width: of all maps.
+    """
+
+    def __init__(self, widths: list[int], width: int):
+        super().__init__()
+        self.lateral = nn.ModuleList(nn.Conv2d(count, width, 1) for count in widths)
+
+    def forward(self, maps: list[Tensor]) -> list[Tensor]:
+        """The encoder's maps, fine to coarse → `[B, width, S_k, S_k]` of the same sizes."""
+        out = [self.lateral[-1](maps[-1])]
+        for layer, finer in zip(self.lateral[-2::-1], maps[-2::-1], strict=True):
+            out.append(layer(finer) + functional.interpolate(out[-1], size=finer.shape[-2:], mode="nearest"))
+        return out[::-1]
+
+
+def heat_maps(joints_2d: Tensor, size: int) -> Tensor:
+    """exp(-d² / 2σ²) at the centre of each pixel of a map of stride 4.
+
+    Args:
+        joints_2d: `[B, H, J, 2]` px of the crop.
+        size: S_4, the map's side.
+
+    Returns:
+        `[B, H J, S_4, S_4]`.
+    """
+    centre = torch.arange(size, device=joints_2d.device) + 0.5
+    column, row = ((joints_2d[..., k, None] / STRIDE - centre) ** 2 for k in range(2))  # [B,H,J,S]
+    squared = column[..., None, :] + row[..., :, None]
+    return torch.exp(squared / (-2 * SIGMA**2)).flatten(1, 2)
+
+
+@torch.no_grad()
+def visible_hands(batch: HandBatch, hands: Hands, size: int) -> tuple[Tensor, Tensor]:
+    """What is seen of each hand, of every `DRAWN`-th image: masks and a dense map.
+
+    Args:
+        batch: with `vertices_2d`.
+        hands: the mesh.
+        size: S_4, side of a map of stride 4.
+
+    Returns:
+        masks `[B', H, S_4, S_4]`, 1 where the hand is the nearer surface; dense `[B', H, 3, S_4, S_4]`, where
+        on its template, in [-1, 1], 0 elsewhere.
+    """
+    points = batch.vertices_2d[::DRAWN].flatten(1, 2) / STRIDE
+    depth = batch.vertices[::DRAWN, ..., 2].flatten(1)
+    count = hands.template.shape[1]
+    faces = torch.cat([hands.faces[h] + h * count for h in range(len(HANDS))])
+    seen = rasterize(points, depth, faces, height=size, width=size)
+    hit, hand = seen.face >= 0, seen.face.clamp(min=0) // hands.faces.shape[1]
+    masks = torch.stack([hit & (hand == h) for h in range(len(HANDS))], 1).float()
+    place = hands.template - (hands.template.amin(1, keepdim=True) + hands.template.amax(1, keepdim=True)) / 2
+    place = (place / place.abs().amax()).flatten(0, 1)
+    corners = place[faces[seen.face.clamp(min=0)]]  # [B',S,S,3,3]
+    dense = (corners * seen.barycentric[..., None]).sum(-2).permute(0, 3, 1, 2)
+    return masks, dense[:, None] * masks[:, :, None]
+
+
+class MapHeads(nn.Module):
+    """Heat maps, visible masks and dense maps from the finest map of a pyramid; in training only."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.sizes = (len(HANDS) * JOINT_COUNT, len(HANDS), 3 * len(HANDS))
+        self.head = nn.Sequential(nn.ReLU(), nn.Conv2d(width, sum(self.sizes), 1))
+
+    def terms(self, finest: Tensor, batch: HandBatch, hands: Hands) -> dict[str, Tensor]:
+        """heat (mean square), mask (smooth L1) and dense (mean absolute, where a hand is seen)."""
+        heat, mask, dense = self.head(finest).float().split(self.sizes, 1)
+        masks, places = visible_hands(batch, hands, finest.shape[-1])
+        off = (dense[::DRAWN].unflatten(1, (len(HANDS), 3)) - places).abs() * masks[:, :, None]
+        return {
+            "heat": functional.mse_loss(heat, heat_maps(batch.joints_2d, finest.shape[-1])),
+            "mask": functional.smooth_l1_loss(mask[::DRAWN], masks),
+            "dense": off.sum() / (3 * masks.sum()).clamp(min=1),
+        }

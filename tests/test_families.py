@@ -1,0 +1,155 @@
+"""Families of Table 1: their parts against independent computations, and each row once through everything."""
+
+import io
+from contextlib import redirect_stdout
+from importlib import resources
+
+import numpy as np
+import pytest
+import smplx
+import torch
+from scipy.ndimage import map_coordinates
+
+from handdgcl.data.batch import HandBatch, augment
+from handdgcl.data.loader import open_store, train_batches
+from handdgcl.evaluate import load_model
+from handdgcl.evaluate.run import evaluate_row
+from handdgcl.families import build_network
+from handdgcl.families.attention import CrossHand, ImageAttention
+from handdgcl.families.maps import DRAWN, SIGMA, STRIDE, heat_maps, visible_hands
+from handdgcl.families.parametric import floor, looked_up, posed
+from handdgcl.hands.camera import project
+from handdgcl.hands.mano_files import read_model
+from handdgcl.hands.raster import silhouettes
+from handdgcl.hands.topology import HANDS, LEFT, RIGHT
+from handdgcl.rows import FAMILIES, get_row
+
+
+@pytest.fixture
+def batch(tiny_store, tiny_config, hands):
+    """An augmented batch of the tiny store, with its vertices in the image."""
+    loader = train_batches(
+        open_store(tiny_store / "train"), batch_size=8, seed=0, settings=tiny_config.augment, workers=0
+    )
+    return augment(next(iter(loader)), hands, vertices_2d=True)
+
+
+def test_vertices_follow_the_image_as_joints_do(batch, hands):
+    joints = torch.einsum("hjv,bhvc->bhjc", hands.joint_regressor, batch.vertices_2d)
+    assert (
+        joints - batch.joints_2d
+    ).abs().max() < 0.5  # px: a mean of projections is nearly that of the mean
+
+
+def test_heat_maps_by_their_formula():
+    joints = torch.tensor([[[[9.0, 22.0], [0.5, 31.0]], [[16.0, 16.0], [-40.0, 8.0]]]])
+    found = heat_maps(joints, 8)
+    assert found.shape == (1, 4, 8, 8)
+    for k, (x, y) in enumerate(joints.reshape(-1, 2).tolist()):
+        for row in range(8):
+            for column in range(8):
+                squared = (x / STRIDE - column - 0.5) ** 2 + (y / STRIDE - row - 0.5) ** 2
+                assert found[0, k, row, column] == pytest.approx(np.exp(-squared / 2 / SIGMA**2), abs=1e-6)
+
+
+def test_masks_are_the_silhouettes_shared_by_depth(batch, hands):
+    size = batch.image.shape[-1] // STRIDE
+    masks, dense = visible_hands(batch, hands, size)
+    points = batch.vertices_2d[::DRAWN] / STRIDE
+    alone = [silhouettes(points[:, h], hands.faces[h], height=size, width=size) for h in range(len(HANDS))]
+    assert torch.equal(masks.amax(1).bool(), alone[LEFT] | alone[RIGHT])
+    assert (masks.sum(1) <= 1).all() and masks.sum() > 0
+    for h in range(len(HANDS)):
+        assert not (masks[:, h].bool() & ~alone[h]).any()
+    assert dense.abs().max() <= 1 and (dense[masks[:, :, None].expand_as(dense) == 0] == 0).all()
+
+
+def test_the_nearer_hand_is_the_visible_one(hands):
+    """Two equal hands that cover the same pixels, one at half the other's distance and size."""
+    pair = hands.template.detach()[[RIGHT, RIGHT]]
+    far = torch.tensor([0.0, 0, 1.0])
+    vertices = torch.stack([pair[0] + far, 0.5 * (pair[1] + far)])[None].repeat(DRAWN, 1, 1, 1)
+    k = torch.tensor([[120.0, 0, 32], [0, 120, 32], [0, 0, 1]])
+    image = torch.zeros(DRAWN, 3, 64, 64, dtype=torch.uint8)
+    nothing = torch.zeros(DRAWN)
+    seen = HandBatch(image, vertices, nothing, nothing, nothing, project(vertices, k))
+    masks, _ = visible_hands(seen, hands, 16)
+    assert masks[:, 1].sum() > 5 * max(1, masks[:, 0].sum())
+
+
+def test_looking_up_is_bilinear():
+    random = np.random.default_rng(0)
+    mask, places = random.random((2, 6, 6)), random.uniform(0.1, 0.9, (2, 2, 5, 2))
+    found = looked_up(torch.tensor(mask), torch.tensor(places))
+    for b in range(2):
+        x, y = 6 * places[b].reshape(-1, 2).T - 0.5
+        assert found[b].reshape(-1).numpy() == pytest.approx(map_coordinates(mask[b], [y, x], order=1))
+    assert looked_up(torch.ones(1, 4, 4), torch.tensor([[[[-0.5, 0.5]], [[0.5, 1.6]]]])).sum() == 0
+
+
+def test_components_are_smplx_own(hands):
+    """smplx with `use_pca` on the right hand's own file."""
+    path = resources.files("handdgcl.hands") / "open_hand" / "open_hand_right.npz"
+    generator = torch.Generator().manual_seed(0)
+    rotation, pose, shape = (torch.randn(3, 2, n, generator=generator) for n in (3, 6, 10))
+    with redirect_stdout(io.StringIO()):
+        model = smplx.MANO(
+            "", data_struct=smplx.utils.Struct(**read_model(path)), num_pca_comps=6, batch_size=3
+        )
+    theirs = model(betas=shape[:, RIGHT], global_orient=rotation[:, RIGHT], hand_pose=pose[:, RIGHT])
+    assert torch.allclose(posed(hands, rotation, pose, shape)[:, RIGHT], theirs.vertices, atol=1e-6)
+
+
+def test_the_floor_falls_with_components(hands):
+    """All components say every pose of the model; a few do not."""
+    generator = torch.Generator().manual_seed(1)
+    pose = 0.2 * torch.randn(2, 2, 48, generator=generator)
+    vertices = hands(pose, torch.zeros(2, 2, 10), torch.zeros(2, 2, 3))
+    few, all_of_them = (floor(vertices, hands, n, steps=120).mean() for n in (6, 45))
+    assert all_of_them < 1 < few
+
+
+def test_nodes_attend_to_the_map_and_to_the_other_hand():
+    torch.manual_seed(0)
+    x, image_map = torch.randn(2, 2, 7, 16), torch.randn(2, 5, 12, 12)
+    looking, crossing = ImageAttention(16, 5).eval(), CrossHand(16).eval()
+    order = torch.randperm(7)
+    assert torch.allclose(looking(x, image_map)[:, :, order], looking(x[:, :, order], image_map), atol=1e-5)
+    assert (looking(x, image_map)[0] - looking(x, image_map.flip(0))[0]).abs().max() > 1e-3
+    other = x.clone()
+    other[:, RIGHT] = torch.randn(2, 7, 16)
+    assert (crossing(other)[:, LEFT] - crossing(x)[:, LEFT]).abs().max() > 1e-3
+    assert torch.allclose(crossing(x.flip(1)), crossing(x).flip(1), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_rows_start_from_the_baselines_encoder(tiny_config, hands, name):
+    torch.manual_seed(3)
+    own = build_network(get_row(name), tiny_config, hands).encoder.state_dict()
+    torch.manual_seed(3)
+    base = build_network(get_row("baseline"), tiny_config, hands).encoder.state_dict()
+    assert all(torch.equal(own[key], value) for key, value in base.items())
+
+
+class VerticesOf(torch.nn.Module):
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, image):
+        return self.network(image).vertices
+
+
+@pytest.mark.parametrize("name", ["attention", "parametric6"])
+def test_a_family_goes_through_everything(train, project, name):
+    checkpoint = train(name)
+    trained = load_model(checkpoint)
+    image = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
+    with torch.inference_mode():
+        output = trained.network(image)
+    assert output.metric_vertices().shape == (1, 2, 778, 3) and output.vertices.isfinite().all()
+    metrics = evaluate_row(project, name, 3)
+    assert metrics["mpjpe_mm"] > 0 and not (project.results(name, 3) / "features.csv").exists()
+    if name == "attention":  # smplx reads a joint's parent from a tensor, which cannot be exported
+        program = torch.export.export(VerticesOf(trained.network), (image,))
+        assert torch.allclose(program.module()(image), output.vertices, atol=1e-5)
