@@ -148,7 +148,6 @@ class Config(_Section):
     reports: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][\w-]*(/[A-Za-z0-9][\w.-]*)*$")]
     seeds: Annotated[list[Annotated[int, Meta(ge=0, lt=2**32)]], Meta(min_length=1)]
     controls: list[str]  # rows outside Table 2 that are trained too
-    families: list[str] = []  # rows of other methods' families, for Table 1
     data: Data
     generate: Generate
     augment: Augment
@@ -159,6 +158,7 @@ class Config(_Section):
     contrast: Contrast
     loss: Loss
     train: Train
+    families: list[str] = []  # rows of other methods' families, for Table 1
 
     def __post_init__(self):
         for name in ("seeds", "controls", "families"):
