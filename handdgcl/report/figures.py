@@ -73,9 +73,13 @@ def node_places(hands: Hands, counts: list[int]) -> np.ndarray:
         hands: the mesh.
         counts: `graph.nodes` of the parameters.
     """
-    template = hands.template[RIGHT].numpy()
-    nodes = build_hierarchy(template, hands.faces[RIGHT].numpy(), list(counts)).nodes[0]
-    return template[nodes][:, [2, 0]] * np.array([1.0, -1.0])
+    return hands.template[RIGHT].numpy()[coarse_nodes(hands, counts)][:, [2, 0]] * np.array([1.0, -1.0])
+
+
+def coarse_nodes(hands: Hands, counts: list[int]) -> np.ndarray:
+    """Which vertices are the coarsest graph's nodes, `[N]`; arguments as of `node_places`."""
+    template, faces = hands.template[RIGHT].numpy(), hands.faces[RIGHT].numpy()
+    return build_hierarchy(template, faces, list(counts)).nodes[0]
 
 
 def draw_graph(ax: Axes, adjacency: Tensor, places: np.ndarray, *, reference: Tensor | None = None) -> None:

@@ -21,16 +21,6 @@ _REMEDY = "delete its folder and run `dvc repro` again"
 _RUN = ["row", "title", "seed"]
 _KEYS = ("commit", "machine", "metrics", "parameters", "row", "seed")
 _COLUMNS = ("hand", "image_id", "index", "mpjpe_mm", "mpvpe_mm")
-# Table 1 of the paper (Han et al. 2023), InterHand2.6M, mm; it gives no vertex error for three methods.
-_TABLE_1 = (
-    ("Boukhayma et al. 2019", 16.63, 17.98),
-    ("Zhang et al. 2021", 13.48, 13.95),
-    ("Rong et al. 2021", 13.56, None),
-    ("Kim et al. 2021", 12.08, None),
-    ("Meng et al. 2022", 10.97, None),
-    ("Li et al. 2022 (IntagHand)", 8.79, 9.03),
-    ("HandDGCL (Han et al. 2023)", 8.86, 9.14),
-)
 
 
 @dataclass(frozen=True)
@@ -169,28 +159,6 @@ def dvc_metrics(results: Results) -> dict[str, dict[str, float]]:
     """row -> mpjpe_mm, mpjpe_sd_mm, ..., seeds, for `dvc metrics show`; NaN is left out."""
     lines = summary(results).to_dict("index")
     return {row: {name: v for name, v in line.items() if pd.notna(v)} for row, line in lines.items()}
-
-
-def table_1(results: Results, *, data: str) -> pd.DataFrame:
-    """The paper's Table 1 and three of our rows, measured on the data set named `data`.
-
-    Returns:
-        method, source ("quoted" or "measured"), data, mpjpe_mm, mpjpe_sd_mm (over seeds), mpvpe_mm,
-        mpvpe_sd_mm, seeds.
-    """
-    quoted = pd.DataFrame(_TABLE_1, columns=["method", "mpjpe_mm", "mpvpe_mm"])
-    quoted = quoted.assign(source="quoted", data="InterHand2.6M")
-    ours = summary(results)
-    ours = ours[ours.index.isin([MEAN_HAND, BASELINE, BEST])]
-    ours = ours.assign(method=[f"{row_title(row)}, ours" for row in ours.index], source="measured", data=data)
-    columns = [
-        "method",
-        "source",
-        "data",
-        *(f"{m}_{unit}" for m in ERRORS for unit in ("mm", "sd_mm")),
-        "seeds",
-    ]
-    return pd.concat([quoted, ours], ignore_index=True)[columns].astype({"seeds": "Int64"})
 
 
 def table_2(results: Results) -> pd.DataFrame:
