@@ -14,13 +14,13 @@ import pandas as pd
 
 from handdgcl.data.annotations import FETCH_AGAIN, Annotation, Fits, annotation_path, decode
 from handdgcl.files import InputError
-from handdgcl.hands.camera import intrinsic_matrix
+from handdgcl.hands.camera import LEAST_FOCAL_PX, intrinsic_matrix
 
 IMAGE_COLUMNS = ("image_id", "file_name", "capture", "subject", "seq_name", "camera", "frame")
 SIZE = ("width", "height")
 _FIELDS = (*IMAGE_COLUMNS[:2], *SIZE, *IMAGE_COLUMNS[2:])  # as `annotations.Image` has them
 _OUTSIDE = r"(?:^|/)\.\.(?:/|$)|^/|\x00"  # of the data set's folder
-LEAST_FOCAL_PX, MOST_FOCAL_PX = 20.0, 1e6
+MOST_FOCAL_PX = 1e6
 FARTHEST_M = 20.0  # of a hand from the origin of the world
 FARTHEST_MM = 1e5  # of a camera
 MOST_PARAMETER = 100.0  # of pose (rad) and shape

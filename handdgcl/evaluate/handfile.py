@@ -21,13 +21,12 @@ from torch import Tensor
 from handdgcl.files import InputError
 from handdgcl.hands import Hands
 from handdgcl.hands.arrays import read_arrays
-from handdgcl.hands.camera import bone_scale
+from handdgcl.hands.camera import LEAST_FOCAL_PX, bone_scale
 from handdgcl.hands.topology import HAND_SIZE_M, HANDS, JOINT_COUNT, ROOT_JOINT, VERTEX_COUNT, WRIST_JOINT
 from handdgcl.model.metrics import Points
 
 _LARGEST_M = 10.0  # of a single one, however badly it is predicted: a hand in millimetres is larger
 _SHORTEST_M = 1e-6  # a metacarpal, below which there is none
-LEAST_FOCAL_PX = 20  # below it a focal length is in shares of the image, or in mm
 _LARGEST_PX = 1e6
 _LEAST_PX = 3  # pixels of a hand: less is in shares of the image
 _SAME_M = 1e-5  # roots nearer than this are one point

@@ -67,8 +67,7 @@ def evaluate_project(project: Project) -> None:
         InputError: a checkpoint is missing, damaged or of other parameters, or a store is missing.
     """
     config = project.config
-    rows = (*TABLE_2, *config.controls, *config.families)
-    runs = [(row, seed) for row in rows for seed in config.seeds]
+    runs = [(r, s) for r in (*TABLE_2, *config.controls, *config.families) for s in config.seeds]
     evaluate_mean_hand(project)
     for row, seed in runs:
         evaluate_row(project, row, seed)

@@ -6,6 +6,8 @@ from torch import Tensor
 
 from handdgcl.hands.topology import LEFT, RIGHT, ROOT_JOINT, SCALE_BONE
 
+LEAST_FOCAL_PX = 20.0  # below it a focal length is in shares of the image, or in mm
+
 
 def world_to_camera(points: Tensor, rotation: Tensor, position: Tensor) -> Tensor:
     """X_c = R (X_w - position), InterHand2.6M's convention (camrot, campos): x right, y down, z forward.
