@@ -1,5 +1,8 @@
+import numpy as np
 import pytest
+import torch
 from layout import write_layout
+from scored import K, N
 
 from handdgcl.config import from_dict, load_config, to_dict
 from handdgcl.data.prepare import prepare_split
@@ -68,3 +71,25 @@ def train(project):
         return train_row(row, 3, project, config=config)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def truth(hands):
+    """Posed pairs about 0.8 m before a camera, nearer to each other one by one."""
+    random = torch.Generator().manual_seed(4)
+    pose = 0.2 * torch.randn(N, 2, 48, generator=random)
+    vertices = hands(pose, torch.zeros(N, 2, 10), torch.zeros(N, 2, 3)).double().numpy()
+    vertices -= vertices.mean(2, keepdims=True)
+    vertices[:, 0] *= [-1, 1, -1]  # turned by half a turn: its silhouette is nearly the other's
+    vertices[:, 0, :, 1] += np.array([0.2, 0.12, 0.09, 0.03, 0.01, 0])[:, None]
+    vertices[..., 2] += 0.8
+    return {"left": vertices[:, 0], "right": vertices[:, 1], "intrinsics": K}
+
+
+@pytest.fixture(scope="session")
+def prediction(truth, hands):
+    """Each hand turned, scaled, moved and dented."""
+    random = np.random.default_rng(5)
+    return {
+        h: 1.05 * truth[h] + random.normal(0, 0.003, (N, 778, 3)) + [0.01, 0, 0.02] for h in ("left", "right")
+    }

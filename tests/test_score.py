@@ -5,49 +5,13 @@ import json
 import numpy as np
 import pytest
 import torch
+from scored import K, N, measured, regressed
 from test_metrics import numpy_aligned
 
 from handdgcl.cli import main
-from handdgcl.evaluate.handfile import check_arrays
-from handdgcl.evaluate.score import pck_auc, pck_curve, score
+from handdgcl.evaluate.score import pck_auc, pck_curve
 from handdgcl.files import InputError
 from handdgcl.hands.topology import FINGERS, JOINTS
-
-N = 6
-K = np.array([[800.0, 0, 167], [0, 820, 256], [0, 0, 1]])
-
-
-@pytest.fixture(scope="module")
-def truth(hands):
-    """Posed pairs about 0.8 m before a camera, nearer to each other one by one."""
-    random = torch.Generator().manual_seed(4)
-    pose = 0.2 * torch.randn(N, 2, 48, generator=random)
-    vertices = hands(pose, torch.zeros(N, 2, 10), torch.zeros(N, 2, 3)).double().numpy()
-    vertices -= vertices.mean(2, keepdims=True)
-    vertices[:, 0] *= [-1, 1, -1]  # turned by half a turn: its silhouette is nearly the other's
-    vertices[:, 0, :, 1] += np.array([0.2, 0.12, 0.09, 0.03, 0.01, 0])[:, None]
-    vertices[..., 2] += 0.8
-    return {"left": vertices[:, 0], "right": vertices[:, 1], "intrinsics": K}
-
-
-@pytest.fixture(scope="module")
-def prediction(truth, hands):
-    """Each hand turned, scaled, moved and dented."""
-    random = np.random.default_rng(5)
-    return {
-        h: 1.05 * truth[h] + random.normal(0, 0.003, (N, 778, 3)) + [0.01, 0, 0.02] for h in ("left", "right")
-    }
-
-
-def measured(prediction, truth, hands, **options):
-    return score(
-        check_arrays(prediction, name="P.npz"), check_arrays(truth, name="T.npz"), hands, **options
-    ).summary
-
-
-def regressed(arrays, hands):
-    J = hands.joint_regressor.double().numpy()
-    return {hand: np.einsum("jv,nvc->njc", J[h], arrays[hand]) for h, hand in enumerate(("left", "right"))}
 
 
 def distance(a, b, unit=1000):
@@ -214,57 +178,6 @@ def test_pairs_are_joined_by_their_image(prediction, truth, hands):
     with pytest.raises(InputError, match=r"image_id: c is in one of the two files alone, 2 such"):
         others = np.array(["q", *names[1:]])
         measured(turned, truth | {"image_id": others}, hands, interaction=False)
-
-
-def exchanged_fingers(arrays, hands):
-    order = np.array([*range(13), *range(17, 21), *range(13, 17)])  # ring and pinky, as MANO's own order
-    return {f"joints_{h}": joints[:, order] for h, joints in regressed(arrays, hands).items()}
-
-
-def wrist_last(arrays, hands):
-    return {f"joints_{h}": np.roll(joints, -1, 1) for h, joints in regressed(arrays, hands).items()}
-
-
-def shuffled(arrays, hands):
-    order = np.random.default_rng(0).permutation(778)
-    return {h: arrays[h][:, order] for h in ("left", "right")}
-
-
-HALF_TURN = np.array([1, -1, -1])  # y up, z backward
-SILENT = {
-    "ring and pinky exchanged": (exchanged_fingers, "joints_left: ring1 .* nearest to pinky1"),
-    "wrist last": (wrist_last, "joints_left: wrist .* nearest to thumb1"),
-    "vertices in another order": (shuffled, "left: its edges are .* another order"),
-    "hands exchanged": (
-        lambda a, _: {"left": a["right"], "right": a["left"]},
-        "left: the mesh is inside out",
-    ),
-    "a right hand as left": (lambda a, _: {"left": a["right"]}, "left: the mesh is inside out"),
-    "mirrored": (lambda a, _: {h: a[h] * [-1, 1, 1] for h in ("left", "right")}, "left: .* mirror it"),
-}
-
-
-@pytest.mark.parametrize("kind", list(SILENT))
-@pytest.mark.parametrize("side", ["prediction", "truth", "both"])
-def test_what_is_plausible_and_wrong_is_refused(prediction, truth, hands, kind, side):
-    spoil, message = SILENT[kind]
-    files = {"prediction": prediction, "truth": {h: truth[h] for h in ("left", "right")}}
-    for name in files if side == "both" else [side]:
-        files[name] = files[name] | spoil(files[name], hands)
-    with pytest.raises(InputError, match=message):
-        measured(**files, hands=hands, interaction=False)
-
-
-def test_predictions_in_other_axes_are_refused_and_a_few_are_doubted(prediction, truth, hands):
-    plain = {h: truth[h] for h in ("left", "right")}
-    for turn in (HALF_TURN, HALF_TURN[[1, 1, 0]]):
-        turned = {h: prediction[h] * turn for h in plain}
-        with pytest.raises(InputError, match="turning all its hands by 180 degrees"):
-            measured(turned, plain, hands, interaction=False)
-        few = [{h: a[h][:3] for h in plain} for a in (turned, plain)]
-        assert "degrees would lower" in measured(*few, hands, interaction=False)["notes"][0]
-    blurred = {h: prediction[h][::-1] for h in plain}  # a bad method: of other pairs
-    assert measured(blurred, plain, hands, interaction=False)["metrics"]["mpjpe_mm"] > 5
 
 
 def test_the_command_prints_a_table_and_leaves_json(prediction, truth, tmp_path, capsys):

@@ -5,7 +5,7 @@ An .npz with N pairs, the same pairs on both sides, in the same order or with th
 | array | shape | |
 |---|---|---|
 | `left`, `right` | `[N, 778, 3]` | vertices, metres, camera axes (x right, y down, z forward) |
-| `joints_left`, `joints_right` | `[N, 21, 3]` | optional; default: regressed from the vertices |
+| `joints_left`, `joints_right` | `[N, 21, 3]` | default: regressed from the vertices; a prediction may have them alone |
 | `intrinsics` | `[3, 3]` or `[N, 3, 3]` | optional, truth: K in px, for vertices before the camera |
 | `image_id` | `[N]` | optional: joins the two files where both have it |
 | `left_px`, `right_px` | `[N, 778, 2]` | optional, prediction: vertices in the image, by its own camera |
@@ -42,7 +42,7 @@ class HandFile:
     """The checked contents of one file."""
 
     name: str  # the file, for messages
-    vertices: np.ndarray  # [N,H,V,3] metres
+    vertices: np.ndarray | None  # [N,H,V,3] metres; None: joints alone
     joints: np.ndarray | None = None  # [N,H,J,3] metres
     pixels: np.ndarray | None = None  # [N,H,V,2] px
     intrinsics: np.ndarray | None = None  # [N,3,3] px
@@ -50,7 +50,12 @@ class HandFile:
     ignored: tuple[str, ...] = ()  # arrays of the file that mean nothing here
 
     def __len__(self) -> int:
-        return len(self.vertices)
+        return len(self.points_3d)
+
+    @property
+    def points_3d(self) -> np.ndarray:
+        """Vertices `[N, H, V, 3]`, or joints `[N, H, J, 3]` where there are no others."""
+        return self.joints if self.vertices is None else self.vertices
 
     def is_in_front(self, *, required: bool = False) -> bool:
         """Whether all hands stand before the camera; if they are relative to a root, none may.
@@ -58,7 +63,7 @@ class HandFile:
         Raises:
             InputError: some hands do and some do not, or `required` and one does not.
         """
-        behind = self.vertices[..., 2].min((1, 2)) <= 0
+        behind = self.points_3d[..., 2].min((1, 2)) <= 0
         if behind.any() and (required or not behind.all()):
             raise InputError(
                 f"{self.name}: left, right: sample {behind.argmax()} is not in front of the camera, "
@@ -72,9 +77,11 @@ class HandFile:
         Raises:
             InputError: a metacarpal has no length.
         """
-        points = Points.from_vertices(torch.from_numpy(self.vertices[rows].astype(np.float64)), hands)
-        if self.joints is not None:
-            points = Points(points.vertices, torch.from_numpy(self.joints[rows].astype(np.float64)))
+        vertices, joints = (
+            None if array is None else torch.from_numpy(array[rows].astype(np.float64))
+            for array in (self.vertices, self.joints)
+        )
+        points = Points(vertices, hands.joints(vertices) if joints is None else joints)
         short = bone_scale(points.joints)[..., 0, 0] <= _SHORTEST_M
         if short.any():
             sample, hand = short.nonzero()[0].tolist()
@@ -121,7 +128,8 @@ def check_arrays(arrays: dict[str, np.ndarray], *, name: str, ignored: tuple[str
     for field, (pattern, tail) in _KEYS.items():
         keys = [pattern.format(hand) for hand in HANDS]
         missing = [key for key in keys if key not in arrays]
-        if missing and (field == "vertices" or len(missing) < len(keys)):
+        alone = all(_KEYS["joints"][0].format(hand) in arrays for hand in HANDS)
+        if missing and ((field == "vertices" and not alone) or len(missing) < len(keys)):
             has = ", ".join((*arrays, *ignored)) or "none"
             raise InputError(f"{name}: array {missing[0]!r} is missing; it has {has}")
         if not missing:
@@ -129,8 +137,9 @@ def check_arrays(arrays: dict[str, np.ndarray], *, name: str, ignored: tuple[str
                 _check(arrays[key], (count, *tail), f"{name}: {key}")
                 count = len(arrays[key])
             found[field] = np.stack([arrays[key] for key in keys], 1)
+    found = {"vertices": None} | found
     for hand, key in enumerate(HANDS):
-        _check_size(found["vertices"][:, hand], f"{name}: {key}")
+        _check_size(found["joints" if found["vertices"] is None else "vertices"][:, hand], f"{name}: {key}")
         if "pixels" in found and (size := np.median(np.ptp(found["pixels"][:, hand], axis=1))) < _LEAST_PX:
             raise InputError(f"{name}: {key}_px: its hands are {size:.3g} wide (median); px are wanted")
     if "intrinsics" in arrays:

@@ -33,9 +33,14 @@ def checked(prediction: HandFile, truth: HandFile, hands: Hands) -> tuple[HandFi
     if len(prediction) != len(truth):
         raise InputError(f"{prediction.name}: {len(prediction)} pairs; {truth.name} has {len(truth)}")
     prediction = in_order_of(prediction, truth)
+    if truth.vertices is None:
+        raise InputError(f"{truth.name}: left and right are missing; the truth needs vertices, [N, 778, 3]")
     for file in (prediction, truth):
-        check_meshes(file, hands)
-        check_joints(file, hands)
+        if file.vertices is None:
+            check_order(file, truth, hands)
+        else:
+            check_meshes(file, hands)
+            check_joints(file, hands)
     doubt = check_axes(prediction, truth, hands)
     return prediction, [doubt] if doubt else []
 
@@ -93,6 +98,29 @@ def check_joints(file: HandFile, hands: Hands) -> None:
                 )
 
 
+def check_order(file: HandFile, truth: HandFile, hands: Hands) -> None:
+    """Joints without vertices: each lies nearer to its own true joint than to another.
+
+    Raises:
+        InputError: it does not; the message names the joint.
+    """
+    ours, true = aligned(file, hands), aligned(truth, hands)
+    for hand, name in enumerate(HANDS):
+        off = torch.cdist(ours[:, hand], true[:, hand]).median(0).values  # [J, J], in metacarpals
+        for joint, found in enumerate(off.argmin(1).tolist()):
+            if off[joint, joint] > 2 * off[joint, found]:
+                raise InputError(
+                    f"{file.name}: joints_{name}: {JOINTS[joint]} lies twice as near to the true "
+                    f"{JOINTS[found]} as to its own; give the order {', '.join(JOINTS)}"
+                )
+
+
+def aligned(file: HandFile, hands: Hands) -> Tensor:
+    """An even share of a file's joints `[B, H, J, 3]`, root at the origin, in metacarpals."""
+    joints = hands.joints(_share(file.vertices)) if file.vertices is not None else _share(file.joints)
+    return (joints - joints[:, :, [ROOT_JOINT]]) / bone_scale(joints).clamp(min=1e-9)
+
+
 def check_axes(prediction: HandFile, truth: HandFile, hands: Hands) -> str | None:
     """The prediction's axes are the truth's: no one rotation of all its hands fits far better.
 
@@ -102,11 +130,7 @@ def check_axes(prediction: HandFile, truth: HandFile, hands: Hands) -> str | Non
     Raises:
         InputError: one does.
     """
-    both = []
-    for file in (prediction, truth):
-        joints = hands.joints(_share(file.vertices))
-        both.append((joints - joints[:, :, [ROOT_JOINT]]) / bone_scale(joints).clamp(min=1e-9))
-    ours, true = (points.reshape(-1, 3) for points in both)
+    ours, true = (aligned(file, hands).reshape(-1, 3) for file in (prediction, truth))
     left, _, right = torch.linalg.svd(ours.T @ true)
     sign = torch.diag(torch.tensor([1.0, 1.0, torch.sign(torch.linalg.det(left @ right))], dtype=ours.dtype))
     turn = left @ sign @ right

@@ -147,7 +147,8 @@ def _errors(
     if camera:
         K = truth.camera(rows)
         if prediction.pixels is None:
-            points_2d, joints_2d = project(points.vertices, K), project(points.joints, K)
+            joints_2d = project(points.joints, K)
+            points_2d = None if points.vertices is None else project(points.vertices, K)
         else:  # the joints of the pixels are those in the image where the camera is a weak perspective
             points_2d = torch.from_numpy(prediction.pixels[rows].astype(np.float64))
             joints_2d = hands.joints(points_2d)
@@ -155,7 +156,7 @@ def _errors(
         true = Points(true.vertices, true.joints, project(true.joints, K))
     errors = position_errors(points, true)
     errors["pck_0_50mm_auc"] = pck_auc(errors["per_joint_mm"])
-    if interaction:
+    if interaction and points.vertices is not None:
         faces = sealed_faces(hands)
         errors |= interaction_errors(points.vertices, true_interaction(true.vertices, faces), faces)
         if camera:
@@ -214,6 +215,8 @@ def _notes(pairs: Pairs, together: list[str]) -> list[str]:
     """What was not measured or read, and why; `together`: files whose hands have their root in common."""
     files = pairs.prediction, pairs.truth
     notes = [f"{file.name}: ignored {', '.join(file.ignored)}" for file in files if file.ignored]
+    if pairs.prediction.vertices is None:
+        notes.append(f"{pairs.prediction.name}: joints alone: no vertex errors, collisions, contacts, masks")
     if pairs.truth.intrinsics is None:
         notes.append("the truth has no intrinsics: no pixel error, no masks, no bins by overlap")
     elif not pairs.camera:

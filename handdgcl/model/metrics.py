@@ -42,7 +42,7 @@ UNITS = ("_mm", "_px", "_cm3", "_share", "_iou", "_auc")  # how the names of err
 class Points:
     """Both hands of some samples, predicted or true; axes of the camera, any origin of the pair."""
 
-    vertices: Tensor  # [B,H,V,3] metres
+    vertices: Tensor | None  # [B,H,V,3] metres; None: a prediction of joints alone
     joints: Tensor  # [B,H,J,3] metres
     joints_2d: Tensor | None = None  # [B,H,J,2] px
 
@@ -59,21 +59,23 @@ def position_errors(prediction: Points, truth: Points) -> dict[str, Tensor]:
     Returns:
         `[B, H]`: mpjpe_mm, mpvpe_mm, both also `_unscaled_mm` and `_wrist_mm`, pa_mpjpe_mm, pa_mpvpe_mm,
         and pixel_px where both sides have 2D joints; `[B]`: pa_pair_mpvpe_mm, mrrpe_mm, mrrpe_wrist_mm;
-        `[B, H, J]`: per_joint_mm.
+        `[B, H, J]`: per_joint_mm. Those of vertices only where the prediction has them.
 
     Raises:
         InputError: an array has another shape, is not finite, or a predicted or true metacarpal has
             no length; the message names the array, the sample and the hand.
     """
     _check(prediction, truth)
-    joints, vertices = prediction.joints.double(), prediction.vertices.double()
-    true_joints, true_vertices = truth.joints.double(), truth.vertices.double()
+    joints, true_joints = prediction.joints.double(), truth.joints.double()
+    measured = {"mpjpe": (joints, true_joints)}
+    if prediction.vertices is not None:
+        measured["mpvpe"] = prediction.vertices.double(), truth.vertices.double()
     ratio = bone_scale(true_joints) / bone_scale(joints)  # [B,H,1,1]
     # True root minus predicted root, [B,H,1,3]: what moves a prediction onto the true root.
     to_middle, to_wrist = (true_joints[:, :, [r]] - joints[:, :, [r]] for r in (ROOT_JOINT, WRIST_JOINT))
     to_middle_scaled = true_joints[:, :, [ROOT_JOINT]] - ratio * joints[:, :, [ROOT_JOINT]]
     errors = {}
-    for name, points, target in (("mpjpe", joints, true_joints), ("mpvpe", vertices, true_vertices)):
+    for name, (points, target) in measured.items():
         scaled = _distance_mm(ratio * points + to_middle_scaled, target)  # [B,H,P]
         errors[f"{name}_mm"] = scaled.mean(-1)
         errors[f"{name}_unscaled_mm"] = _distance_mm(points + to_middle, target).mean(-1)
@@ -81,8 +83,9 @@ def position_errors(prediction: Points, truth: Points) -> dict[str, Tensor]:
         errors[f"pa_{name}_mm"] = _distance_mm(procrustes(points, target), target).mean(-1)
         if name == "mpjpe":
             errors["per_joint_mm"] = scaled
-    pair, true_pair = vertices.flatten(1, 2), true_vertices.flatten(1, 2)  # [B,HV,3]
-    errors["pa_pair_mpvpe_mm"] = _distance_mm(procrustes(pair, true_pair), true_pair).mean(-1)
+    if "mpvpe" in measured:
+        pair, true_pair = (points.flatten(1, 2) for points in measured["mpvpe"])  # [B,HV,3]
+        errors["pa_pair_mpvpe_mm"] = _distance_mm(procrustes(pair, true_pair), true_pair).mean(-1)
     for name, root in (("mrrpe_mm", ROOT_JOINT), ("mrrpe_wrist_mm", WRIST_JOINT)):
         errors[name] = _distance_mm(relative_root(joints, root), relative_root(true_joints, root))
     if prediction.joints_2d is not None and truth.joints_2d is not None:
@@ -167,7 +170,7 @@ def _distance_mm(a: Tensor, b: Tensor) -> Tensor:
 
 def _check(prediction: Points, truth: Points) -> None:
     """Refuse arrays of a wrong shape, values that are not finite and hands without size."""
-    count = len(truth.vertices)
+    count = len(truth.joints)
     for side, points in (("prediction", prediction), ("truth", truth)):
         shapes = {"vertices": (VERTEX_COUNT, 3), "joints": (JOINT_COUNT, 3), "joints_2d": (JOINT_COUNT, 2)}
         for name, tail in shapes.items():

@@ -1,9 +1,9 @@
 """`python tests/campaigns/kills.py [KILLS]`: the pipeline, killed at random, ends as if it had not been.
 
 A clone runs `dvc repro` at smoke size without interruption. Another is killed again and again with all its
-processes (SIGKILL), at random moments over all stages, and started again; when it has come to its end before all
-kills are spent, its runs are deleted. Then it is left alone. A start that fails by itself, or outputs that
-differ from the first clone's, count as failures. Writes to reports/reliability. Hours for 100 kills.
+processes (SIGKILL), at random moments over all stages, and started again; when it has come to its end before
+all kills are spent, its runs are deleted. Then it is left alone. A start that fails by itself, or outputs
+that differ from the first clone's, count as failures. Writes to reports/reliability. Hours for 100 kills.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -55,10 +56,8 @@ def kill(process: psutil.Popen) -> None:
     """It and all that it started, at once."""
     family = [process, *process.children(recursive=True)]
     for member in family:
-        try:
+        with suppress(psutil.NoSuchProcess):
             member.kill()
-        except psutil.NoSuchProcess:
-            pass
     psutil.wait_procs(family, timeout=30)
 
 

@@ -1,0 +1,20 @@
+"""Files of hands for the tests of `handdgcl score`: how many, their camera, and how they are measured."""
+
+import numpy as np
+
+from handdgcl.evaluate.handfile import check_arrays
+from handdgcl.evaluate.score import score
+
+N = 6
+K = np.array([[800.0, 0, 167], [0, 820, 256], [0, 0, 1]])
+
+
+def measured(prediction, truth, hands, **options):
+    return score(
+        check_arrays(prediction, name="P.npz"), check_arrays(truth, name="T.npz"), hands, **options
+    ).summary
+
+
+def regressed(arrays, hands):
+    J = hands.joint_regressor.double().numpy()
+    return {hand: np.einsum("jv,nvc->njc", J[h], arrays[hand]) for h, hand in enumerate(("left", "right"))}
