@@ -72,6 +72,7 @@ ROWS = {
             family="parametric",
             parts=("45",),
         ),
+        Row("cascade", "Cascade of parameters, in the manner of Zhang et al.", family="cascade"),
     )
 }
 TABLE_2 = tuple(name for name, row in ROWS.items() if row.paper_mm)

@@ -1,0 +1,163 @@
+"""Heat-map attention and a cascade of parameters, in the manner of Zhang et al. (ICCV 2021).
+
+Heat maps of all joints say where each hand is; the feature under a hand's own joints gives its first
+parameters. Each of three stages then looks, on finer and finer maps, at where the joints of the stage before
+lie in the image, moved onto the detected ones by the scale and shift that fit best, and gives all parameters
+anew, knowing both hands' last ones. Reduced: 2D heat maps, learned along on the shared encoder, in place of a
+frozen second network with volumes of heat; one map a stage without layers of its own.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from handdgcl.config import Config
+from handdgcl.data.batch import HandBatch
+from handdgcl.families import Learned
+from handdgcl.families.maps import STRIDE, Pyramid, heat_maps
+from handdgcl.families.parametric import CAMERA, RELATIVE, ROTATION, SHAPE, posed
+from handdgcl.hands import Hands
+from handdgcl.hands.camera import bone_scale, root_aligned, weak_perspective
+from handdgcl.hands.topology import HANDS, JOINT_COUNT, LEFT, RIGHT
+from handdgcl.model.encoder import ImageEncoder
+from handdgcl.model.losses import Target
+from handdgcl.model.network import TYPICAL_CAMERA, HandLinear, Output
+
+WIDTH = 48  # of the pyramid's maps
+HIDDEN = 128
+POSE = 45
+SIZES = (ROTATION, POSE, SHAPE, CAMERA)  # of a hand's numbers
+REACH = 3.0  # of a joint's attention exp(-d² / 3), d in px of the stage's map, as theirs
+STAGES = 3
+SHARPNESS = 10.0  # of the heat maps' mean place
+
+
+class Guess(NamedTuple):
+    """A stage's two hands."""
+
+    numbers: Tensor  # [B,H,61]
+    relative_root: Tensor  # [B,3]
+    vertices: Tensor  # [B,H,V,3], root-aligned, units of |J9 - J0|
+    joints: Tensor  # [B,H,J,3], the same
+    scale: Tensor  # [B,H] metres
+
+
+class Network(nn.Module):
+    """Image → heat maps and first parameters → three stages → two hands."""
+
+    # Theirs on all stages: joints 10, shape 0.1, shape equality 0.01, prior 0.1, beside the same joints' 10
+    # here.
+    WEIGHTS = {"heat": 10.0, "stages": 10.0, "shape": 0.01, "equal": 0.001, "pose": 0.01}  # noqa: RUF012
+
+    def __init__(self, config: Config, parts: tuple[str, ...], hands: Hands, *, pretrained: bool = True):
+        super().__init__()
+        self.encoder = ImageEncoder(config.encoder, pretrained=pretrained)
+        self.pyramid = Pyramid(config.encoder.widths, WIDTH)
+        self.heat = nn.Sequential(nn.ReLU(), nn.Conv2d(WIDTH, len(HANDS) * JOINT_COUNT, 1))
+        pooled, both = self.encoder.features, len(HANDS) * sum(SIZES) + RELATIVE
+        self.start = head(WIDTH + pooled)
+        self.stages = nn.ModuleList(head(WIDTH + pooled + both) for _ in range(STAGES))
+        self.relation = nn.Linear(pooled, RELATIVE)
+        self.register_buffer("typical_camera", torch.tensor(TYPICAL_CAMERA), persistent=False)
+        self.hands = [hands]  # in a list: their weights are not the network's
+
+    def forward(self, image: Tensor) -> Output:
+        """Both hands of each image `[B, 3, S, S]`, RGB, 0 to 255."""
+        return self._output(image, self._read(image)[-1][-1])
+
+    def learn(self, batch: HandBatch, target: Target, hands: Hands) -> Learned:
+        """`families.Learned`; terms heat, stages (joints before the last), shape, equal (shapes), pose."""
+        feature, heat, guesses = self._read(batch.image)
+        early = [(guess.joints - target.joints).abs().mean() for guess in guesses[:-1]]
+        numbers = torch.stack([guess.numbers for guess in guesses])
+        pose, shape = (numbers.split(SIZES, -1)[k] for k in (1, 2))
+        terms = {
+            "heat": functional.mse_loss(heat, heat_maps(batch.joints_2d, heat.shape[-1])),
+            "stages": sum(early) / len(early),
+            "shape": shape.square().mean(),
+            "equal": (shape[:, :, LEFT] - shape[:, :, RIGHT]).square().mean(),
+            "pose": pose.square().mean(),
+        }
+        return Learned(feature, self._output(batch.image, guesses[-1]), terms)
+
+    def _read(self, image: Tensor) -> tuple[Tensor, Tensor, list[Guess]]:
+        """The pooled feature, heat maps `[B, H J, S_4, S_4]`, and the guesses of start and stages."""
+        maps = self.encoder.maps(image)
+        feature, maps = maps[-1].mean((2, 3)), self.pyramid(maps)
+        heat = self.heat(maps[0])
+        with torch.autocast(image.device.type, enabled=False):  # bfloat16 would round rotations to 0.4 %
+            maps, heat, pooled = [m.float() for m in maps], heat.float(), feature.float()
+            relation, size = self.relation(pooled), image.shape[-1]
+            hot = heat.unflatten(1, (len(HANDS), -1)).amax(2).sigmoid()  # [B,H,S_4,S_4]
+            guesses = [self._guess(self.start, [under(maps[-1], hot), pooled], relation)]
+            place, sure = peaks(heat)
+            for head_, image_map in zip(self.stages, maps[::-1], strict=False):
+                last = guesses[-1]
+                points = weak_perspective(self._camera(last, size), last.joints)
+                points = register(points, STRIDE * place, sure)
+                looked = under(image_map, nearby(points * image_map.shape[-1] / size, image_map.shape[-1]))
+                known = torch.cat([last.numbers.flatten(1), last.relative_root], 1)
+                guesses.append(self._guess(head_, [looked, pooled, known], relation))
+        return feature, heat, guesses
+
+    def _guess(self, layers: nn.Module, parts: list[Tensor], relation: Tensor) -> Guess:
+        """Hands from features; parts `[B, H, F]` of each hand or `[B, F]` of both."""
+        each = [p if p.dim() == 3 else p[:, None].expand(-1, len(HANDS), -1) for p in parts]
+        numbers = layers(torch.cat(each, 2).transpose(0, 1)).transpose(0, 1)  # [B,H,61]
+        rotation, pose, shape, _ = numbers.split(SIZES, 2)
+        vertices = posed(self.hands[0], rotation, pose, shape)
+        joints = self.hands[0].joints(vertices)
+        scale = bone_scale(joints)[..., 0, 0]
+        return Guess(numbers, relation, root_aligned(vertices, joints), root_aligned(joints, joints), scale)
+
+    def _camera(self, guess: Guess, size: int) -> Tensor:
+        return size * (self.typical_camera + guess.numbers[..., -CAMERA:])
+
+    def _output(self, image: Tensor, guess: Guess) -> Output:
+        nothing = guess.scale.new_zeros(len(image), 0)
+        camera = self._camera(guess, image.shape[-1])
+        return Output(guess.vertices, guess.scale, camera, guess.relative_root, nothing, nothing)
+
+
+def head(features: int) -> nn.Sequential:
+    """A hand's own two layers to its numbers, `[H, B, F]` → `[H, B, 61]`; at first near the mean hand."""
+    last = HandLinear(HIDDEN, sum(SIZES))
+    nn.init.normal_(last.weight, std=1e-3)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(HandLinear(features, HIDDEN), nn.ReLU(), last)
+
+
+def under(image_map: Tensor, attention: Tensor) -> Tensor:
+    """Means of a map `[B, F, S, S]` weighted by attention `[B, H, S', S']` of any size; `[B, H, F]`."""
+    weights = functional.adaptive_avg_pool2d(attention, image_map.shape[-1])
+    total = weights.sum((2, 3)).clamp(min=1e-6)
+    return torch.einsum("bfyx,bhyx->bhf", image_map, weights) / total[..., None]
+
+
+def nearby(points: Tensor, size: int) -> Tensor:
+    """Union of exp(-d² / 3) about points `[B, H, J, 2]`, px of the map; `[B, H, S, S]`."""
+    centre = torch.arange(size, device=points.device) + 0.5
+    column, row = ((points[..., k, None] - centre) ** 2 for k in range(2))
+    return torch.exp(-(column[..., None, :] + row[..., :, None]) / REACH).amax(2)
+
+
+def peaks(heat: Tensor) -> tuple[Tensor, Tensor]:
+    """Where each map is hottest, `[B, H, J, 2]` px of the map, and how hot `[B, H, J]`, at least 0."""
+    centre = torch.arange(heat.shape[-1], device=heat.device) + 0.5
+    weights = (SHARPNESS * heat.flatten(2)).softmax(-1).view_as(heat)
+    place = torch.stack([weights.sum(2) @ centre, weights.sum(3) @ centre], -1)
+    hot = heat.flatten(2).amax(-1).clamp(min=0)
+    return tuple(part.unflatten(1, (len(HANDS), JOINT_COUNT)) for part in (place, hot))
+
+
+def register(points: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Points `[B, H, J, 2]` scaled and shifted onto a target by least squares with weights `[B, H, J]`."""
+    share = (weight + 1e-6) / (weight + 1e-6).sum(-1, keepdim=True)
+    mean = lambda values: (share[..., None] * values).sum(2, keepdim=True)
+    off, wanted = points - mean(points), target - mean(target)
+    scale = mean((off * wanted).sum(-1, keepdim=True)) / mean(off.square().sum(-1, keepdim=True)).clamp(
+        min=1e-6
+    )
+    return scale * off + mean(target)
