@@ -73,6 +73,13 @@ ROWS = {
             parts=("45",),
         ),
         Row("cascade", "Cascade of parameters, in the manner of Zhang et al.", family="cascade"),
+        Row("factorised_free", "Factorised refinement, collisions free", family="factorised"),
+        Row(
+            "factorised",
+            "Factorised refinement, in the manner of Rong et al.",
+            family="factorised",
+            parts=("collision",),
+        ),
     )
 }
 TABLE_2 = tuple(name for name, row in ROWS.items() if row.paper_mm)

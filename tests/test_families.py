@@ -140,7 +140,7 @@ class VerticesOf(torch.nn.Module):
         return self.network(image).vertices
 
 
-@pytest.mark.parametrize("name", ["attention", "parametric6", "cascade"])
+@pytest.mark.parametrize("name", ["attention", "parametric6", "cascade", "factorised"])
 def test_a_family_goes_through_everything(train, project, name):
     checkpoint = train(name)
     trained = load_model(checkpoint)

@@ -5,7 +5,7 @@ An .npz with N pairs, the same pairs on both sides, in the same order or with th
 | array | shape | |
 |---|---|---|
 | `left`, `right` | `[N, 778, 3]` | vertices, metres, camera axes (x right, y down, z forward) |
-| `joints_left`, `joints_right` | `[N, 21, 3]` | default: from the vertices; a prediction may have these alone |
+| `joints_left`, `joints_right` | `[N, 21, 3]` | default: from the vertices; a prediction may have no others |
 | `intrinsics` | `[3, 3]` or `[N, 3, 3]` | optional, truth: K in px, for vertices before the camera |
 | `image_id` | `[N]` | optional: joins the two files where both have it |
 | `left_px`, `right_px` | `[N, 778, 2]` | optional, prediction: vertices in the image, by its own camera |
