@@ -81,7 +81,7 @@ class Network(HandDGCL):
     """The baseline, its coarsest nodes seeing the image's maps and each other."""
 
     # Theirs are 100, 500, 30 beside vertices' 100; ours weigh vertices with 10.
-    WEIGHTS = {"heat": 10.0, "mask": 50.0, "dense": 3.0}  # noqa: RUF012
+    WEIGHTS = {"heat": 1.0, "mask": 1.0, "dense": 0.1}  # noqa: RUF012
 
     def __init__(self, config: Config, parts: tuple[str, ...], hands: Hands, *, pretrained: bool = True):
         super().__init__(config.encoder, config.graph, hands, pretrained=pretrained)
