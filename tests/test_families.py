@@ -96,7 +96,9 @@ def test_components_are_smplx_own(hands):
         model = smplx.MANO(
             "", data_struct=smplx.utils.Struct(**read_model(path)), num_pca_comps=6, batch_size=3
         )
-    theirs = model(betas=shape[:, RIGHT], global_orient=rotation[:, RIGHT], hand_pose=pose[:, RIGHT])
+    theirs = model(
+        betas=shape[:, RIGHT], global_orient=torch.pi * rotation[:, RIGHT], hand_pose=pose[:, RIGHT]
+    )
     assert torch.allclose(posed(hands, rotation, pose, shape)[:, RIGHT], theirs.vertices, atol=1e-6)
 
 

@@ -80,7 +80,8 @@ class CrossHand(nn.Module):
 class Network(HandDGCL):
     """The baseline, its coarsest nodes seeing the image's maps and each other."""
 
-    # Theirs are 100, 500, 30 beside vertices' 100; ours weigh vertices with 10.
+    # Theirs are 100, 500, 30 beside vertices' 100, in other units: in those shares (vertices weigh 10 here)
+    # the encoder served the maps alone, and the hands stayed at the mean hand for a short run.
     WEIGHTS = {"heat": 1.0, "mask": 1.0, "dense": 0.1}  # noqa: RUF012
 
     def __init__(self, config: Config, parts: tuple[str, ...], hands: Hands, *, pretrained: bool = True):

@@ -49,7 +49,7 @@ class Network(nn.Module):
 
     # Theirs on all stages: joints 10, shape 0.1, shape equality 0.01, prior 0.1, beside the same joints' 10
     # here.
-    WEIGHTS = {"heat": 10.0, "stages": 10.0, "shape": 0.01, "equal": 0.001, "pose": 0.01}  # noqa: RUF012
+    WEIGHTS = {"heat": 1.0, "stages": 10.0, "shape": 0.01, "equal": 0.001, "pose": 0.01}  # noqa: RUF012
 
     def __init__(self, config: Config, parts: tuple[str, ...], hands: Hands, *, pretrained: bool = True):
         super().__init__()

@@ -30,9 +30,8 @@ RELATIVE = 3  # of both hands: the relative root
 class Network(nn.Module):
     """Image → parameters → two hands."""
 
-    # Theirs: mask 100 beside joints 100; a regulariser of 10 beside 2D terms of pixels. Ours weigh joints
-    # with 10.
-    WEIGHTS = {"mask": 10.0, "pose": 0.01, "shape": 0.01}  # noqa: RUF012
+    # Theirs: mask 100, late 1, beside joints 100 (at 100 hands shrink), prior 10 beside 2D terms of pixels.
+    WEIGHTS = {"mask": 0.3, "pose": 0.01, "shape": 0.01}  # noqa: RUF012
 
     def __init__(self, config: Config, parts: tuple[str, ...], hands: Hands, *, pretrained: bool = True):
         super().__init__()
@@ -83,9 +82,16 @@ class Network(nn.Module):
 
 
 def posed(hands: Hands, rotation: Tensor, pose: Tensor, shape: Tensor) -> Tensor:
-    """Vertices `[B, H, V, 3]` m of rotation `[B, H, 3]`, coefficients `[B, H, P]` and shape `[B, H, 10]`."""
+    """Vertices `[B, H, V, 3]` m.
+
+    Args:
+        hands: the mesh.
+        rotation: `[B, H, 3]`, axis times angle in half turns, so that Adam's steps reach every direction.
+        pose: `[B, H, P]`, coefficients of the first components.
+        shape: `[B, H, 10]`.
+    """
     fingers = torch.einsum("bhp,hpa->bha", pose, hands.components[:, : pose.shape[-1]])
-    return hands(torch.cat([rotation, fingers], 2), shape, torch.zeros_like(rotation))
+    return hands(torch.cat([torch.pi * rotation, fingers], 2), shape, torch.zeros_like(rotation))
 
 
 def looked_up(mask: Tensor, places: Tensor) -> Tensor:
