@@ -82,6 +82,7 @@ ROWS = {
         ),
     )
 }
+MEAN_HAND = "mean"  # measured beside them: the training images' mean hands, for every image
 TABLE_2 = tuple(name for name, row in ROWS.items() if row.paper_mm)
 CONTROLS = tuple(name for name, row in ROWS.items() if not row.paper_mm and not row.family)
 FAMILIES = tuple(name for name, row in ROWS.items() if row.family)

@@ -10,7 +10,19 @@ import handdgcl
 ROOT = Path(handdgcl.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 # Each may import what stands before it: base, hands, images of hands, samples, method, study.
-ORDER = ("files", "config", "project", "tracking", "hands", "render", "data", "model", "rows", "train")
+ORDER = (
+    "files",
+    "config",
+    "project",
+    "tracking",
+    "hands",
+    "render",
+    "data",
+    "model",
+    "rows",
+    "families",
+    "train",
+)
 ORDER += ("evaluate", "report", "cli", "bench")
 MOST_LINES, MOST_OF_A_FUNCTION = 250, 40
 

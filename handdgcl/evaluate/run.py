@@ -41,10 +41,9 @@ from handdgcl.model.metrics import (
 )
 from handdgcl.model.network import Output
 from handdgcl.project import SPLITS, Project
-from handdgcl.rows import TABLE_2, Row, get_row, parameters
+from handdgcl.rows import MEAN_HAND, TABLE_2, Row, get_row, parameters
 from handdgcl.train.checkpoint import RUN_FACTS, load_model
 
-MEAN_HAND = "mean"
 METRICS = "metrics.json"  # written last: without it the outputs do not count
 BATCH = 128
 # Code that decides no error: what it does is in the identity by value, or names, writes, logs.

@@ -10,9 +10,8 @@ import pandas as pd
 
 from handdgcl.files import InputError, replacing
 from handdgcl.model.metrics import means
-from handdgcl.rows import ROWS, TABLE_2
+from handdgcl.rows import MEAN_HAND, ROWS, TABLE_2
 
-MEAN_HAND = "mean"  # the row without a network: the training mean for every image
 BASELINE, DGCLNET, BEST = "baseline", "dgclnet", "similarity"
 ERRORS = ("mpjpe", "mpvpe")
 TOLERANCE = 1e-4  # relative, between metrics.json and the mean of samples.csv: the rounding of the CSV
