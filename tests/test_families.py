@@ -113,11 +113,13 @@ def test_the_floor_falls_with_components(hands):
 
 def test_nodes_attend_to_the_map_and_to_the_other_hand():
     torch.manual_seed(0)
-    x, image_map = torch.randn(2, 2, 7, 16), torch.randn(2, 5, 12, 12)
-    looking, crossing = ImageAttention(16, 5).eval(), CrossHand(16).eval()
+    x, maps = torch.randn(2, 2, 7, 16), [torch.randn(2, 5, 12, 12), torch.randn(2, 5, 4, 4)]
+    looking, crossing = ImageAttention(16, 5, 2).eval(), CrossHand(16).eval()
     order = torch.randperm(7)
-    assert torch.allclose(looking(x, image_map)[:, :, order], looking(x[:, :, order], image_map), atol=1e-5)
-    assert (looking(x, image_map)[0] - looking(x, image_map.flip(0))[0]).abs().max() > 1e-3
+    assert torch.allclose(looking(x, maps)[:, :, order], looking(x[:, :, order], maps), atol=1e-5)
+    for k in range(2):  # each map tells
+        changed = [m.flip(0) if j == k else m for j, m in enumerate(maps)]
+        assert (looking(x, maps)[0] - looking(x, changed)[0]).abs().max() > 1e-3
     other = x.clone()
     other[:, RIGHT] = torch.randn(2, 7, 16)
     assert (crossing(other)[:, LEFT] - crossing(x)[:, LEFT]).abs().max() > 1e-3

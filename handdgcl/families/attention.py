@@ -6,6 +6,8 @@ baseline's losses. Parts of a row: "heads" (heat maps, masks and dense maps are 
 "image" (nodes attend to the maps), "cross" (and to the other hand).
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -42,27 +44,30 @@ class Attend(nn.Module):
 
 
 class ImageAttention(nn.Module):
-    """Nodes attend to themselves and to the places of a map.
+    """Nodes attend to themselves and to the places of maps, all at once.
 
     Args:
         features: F of the nodes.
-        width: of the map.
+        width: of the maps.
+        maps: how many.
     """
 
-    def __init__(self, features: int, width: int):
+    def __init__(self, features: int, width: int, maps: int):
         super().__init__()
-        self.tokens = nn.Conv2d(width, features, 1)
-        self.place = nn.Parameter(0.02 * torch.randn(features, MOST_TOKENS, MOST_TOKENS))
+        self.tokens = nn.ModuleList(nn.Conv2d(width, features, 1) for _ in range(maps))
+        start = 0.02 * torch.randn(maps, features, MOST_TOKENS, MOST_TOKENS)
+        self.place = nn.Parameter(start)
         self.norm, self.attend = nn.LayerNorm(features), Attend(features)
 
-    def forward(self, x: Tensor, image_map: Tensor) -> Tensor:
-        """x `[B, H, N, F]`, image_map `[B, width, S_k, S_k]` → as x."""
-        side = min(MOST_TOKENS, image_map.shape[-1])
-        tokens = self.tokens(functional.adaptive_avg_pool2d(image_map, side))
-        tokens = tokens + functional.adaptive_avg_pool2d(self.place, side)
-        tokens = tokens.flatten(2).mT[:, None].expand(-1, len(HANDS), -1, -1)  # [B,H,T,F]
-        nodes, others = x.flatten(0, 1), self.norm(torch.cat([tokens.to(x.dtype), x], 2)).flatten(0, 1)
-        return self.attend(nodes, others).view_as(x)
+    def forward(self, x: Tensor, maps: list[Tensor]) -> Tensor:
+        """x `[B, H, N, F]`, each map `[B, width, S_k, S_k]` → as x."""
+        tokens = []
+        for image_map, layer, place in zip(maps, self.tokens, self.place, strict=True):
+            fit = partial(functional.adaptive_avg_pool2d, output_size=min(MOST_TOKENS, image_map.shape[-1]))
+            tokens.append((layer(fit(image_map)) + fit(place)).flatten(2).mT)  # [B,T_k,F]
+        seen = torch.cat(tokens, 1)[:, None].expand(-1, len(HANDS), -1, -1).to(x.dtype)
+        others = self.norm(torch.cat([seen, x], 2)).flatten(0, 1)
+        return self.attend(x.flatten(0, 1), others).view_as(x)
 
 
 class CrossHand(nn.Module):
@@ -90,8 +95,8 @@ class Network(HandDGCL):
         self.levels = [stages - k for k in BEFORE_LAST if stages >= k] if "image" in parts else []
         self.pyramid = Pyramid(config.encoder.widths, WIDTH)
         self.heads = MapHeads(WIDTH)
-        self.image = nn.ModuleList(ImageAttention(features, WIDTH) for _ in self.levels)
-        self.cross = nn.ModuleList(CrossHand(features) for _ in self.levels if "cross" in parts)
+        self.image = ImageAttention(features, WIDTH, len(self.levels)) if self.levels else None
+        self.cross = CrossHand(features) if self.levels and "cross" in parts else None
 
     def forward(self, image: Tensor) -> Output:
         """Both hands of each image `[B, 3, S, S]`, RGB, 0 to 255."""
@@ -109,7 +114,7 @@ class Network(HandDGCL):
         maps = self.encoder.maps(image)
         feature, maps = maps[-1].mean((2, 3)), self.pyramid(maps)
         x = self.graph_side.graph(feature)
-        for k, attend in enumerate(self.image):
-            x = attend(x, maps[self.levels[k]])
-            x = self.cross[k](x) if self.cross else x
+        if self.image is not None:
+            x = self.image(x, [maps[level] for level in self.levels])
+        x = x if self.cross is None else self.cross(x)
         return feature, self.decode(x, self.graph_side.gcn(x), image.shape[-1]), maps
