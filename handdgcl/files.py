@@ -45,23 +45,30 @@ def write_json(path: str | Path, content: dict) -> None:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def read_json(path: str | Path) -> dict:
+def read_json(path: str | Path, *, remedy: str = "delete it and run `dvc repro` again") -> dict:
     """A JSON file.
 
     Raises:
-        InputError: it is missing or not JSON.
+        InputError: it is missing or not JSON, or a name stands twice; the message ends in the remedy.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_each_once)
         if not isinstance(content, dict):
             raise ValueError(f"a {type(content).__name__}")
         return content
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run `dvc repro` first") from None
     except (ValueError, RecursionError, OSError) as error:
-        raise InputError(
-            f"{path}: not JSON of ours ({error}); delete it and run `dvc repro` again"
-        ) from error
+        raise InputError(f"{path}: not JSON of this project ({error}); {remedy}") from error
+
+
+def _each_once(pairs: list[tuple[str, object]]) -> dict:
+    """An object whose names stand once."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} stands twice")
+    return content
 
 
 def digest(content: object) -> str:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from handdgcl.files import InputError
-from handdgcl.report.photograph import MOST_PIXELS, find_images, read_image
+from handdgcl.report.photograph import MOST_PIXELS, find_images, read_boxes, read_image
 
 RED = np.zeros((40, 60, 3), np.uint8) + np.array([200, 30, 10], np.uint8)
 
@@ -67,6 +67,9 @@ def cut_jpeg():
         (cut_jpeg, "not decoded"),
         (lambda: b"not an image", "not an image"),
         (lambda: b"", "not an image"),
+        (lambda: b"\0\0\0\x18ftypheic" + bytes(100), "HEIC"),
+        (lambda: b"\0\0\0\x18ftypmp42" + bytes(100), "a video"),
+        (lambda: b"\x1aE\xdf\xa3" + bytes(100), "a video"),
     ],
 )
 def test_files_that_are_no_images_are_refused(tmp_path, content, message):
@@ -90,3 +93,28 @@ def test_a_missing_file_and_an_empty_folder_are_named(tmp_path, monkeypatch):
     for name in ("b.PNG", "a.jpg", "c.txt"):
         (tmp_path / name).touch()
     assert [path.name for path in find_images(["~"])] == ["a.jpg", "b.PNG"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"a.jpg": [1, 2, 3, 4], "a.jpg": [0, 0, 9, 9]}', "'a.jpg' stands twice"),
+        ('{"a.jpg": [1, 2, 3]}', r"a\.jpg: \[1, 2, 3\]"),
+        ('{"a.jpg": "1,2,3,4"}', r"a\.jpg: "),
+        ("[1, 2]", "a list"),
+        ("{", "not JSON"),
+        (None, "no such file"),
+    ],
+)
+def test_boxes_of_another_form_are_refused(tmp_path, content, message):
+    path = tmp_path / "boxes.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(InputError, match=rf"boxes\.json: .*{message}.*x, y, width, height"):
+        read_boxes(path)
+
+
+def test_boxes_are_read_by_image(tmp_path):
+    path = tmp_path / "boxes.json"
+    path.write_text('{"a.jpg": [1, 2.5, 3, 4]}')
+    assert read_boxes(path) == {"a.jpg": (1, 2.5, 3, 4)}

@@ -14,6 +14,7 @@ from handdgcl.files import InputError, read_json
 MOST_PIXELS = 10**8  # of an image; its header says how many before it is decoded
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")  # of a folder's images
 BEHIND = 255  # grey level behind what is transparent, as viewers show it
+HEIF = (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"heim", b"heis")  # brands in a file's first bytes
 _DEEP = ("I", "I;16", "I;16B", "I;16L", "F")  # modes of more than 8 bits
 
 
@@ -57,14 +58,14 @@ def read_boxes(path: Path) -> dict[str, Box]:
     Raises:
         InputError: it is missing or not of that form.
     """
-    boxes = {}
-    for name, values in read_json(path).items():
+    boxes, form = {}, '{"image.jpg": [x, y, width, height], ...} in px is wanted, each image once'
+    if not path.exists():
+        raise InputError(f"{path}: no such file of boxes; {form}")
+    for name, values in read_json(path, remedy=form).items():
         if not (
             isinstance(values, list) and len(values) == 4 and all(isinstance(v, int | float) for v in values)
         ):
-            raise InputError(
-                f"{path}: {name}: {json.dumps(values)[:60]}; [x, y, width, height] in px is wanted"
-            )
+            raise InputError(f"{path}: {name}: {json.dumps(values)[:60]}; {form}")
         boxes[name] = Box(*values)
     return boxes
 
@@ -93,12 +94,23 @@ def read_image(path: Path) -> np.ndarray:
     except FileNotFoundError:
         raise InputError(f"{path}: cannot be read (no such file); name an image file") from None
     except UnidentifiedImageError:
-        raise InputError(f"{path}: not an image that can be decoded; give a JPEG or PNG") from None
+        raise InputError(f"{path}: {_kind(path)}") from None
     except Image.DecompressionBombError as error:
         raise InputError(f"{path}: more pixels than MOST_PIXELS = {MOST_PIXELS}; make it smaller") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path}: not decoded ({reason}); give a whole JPEG or PNG file") from error
+
+
+def _kind(path: Path) -> str:
+    """What a file is that is no image Pillow knows, and the remedy."""
+    with path.open("rb") as file:
+        head = file.read(16)
+    if head[4:8] == b"ftyp" and head[8:12] in HEIF:
+        return "a HEIC photograph, which is not read here; convert it to JPEG first"
+    if head[4:8] == b"ftyp" or head[:4] in (b"\x1aE\xdf\xa3", b"RIFF"):  # MP4, MOV; Matroska, WebM; AVI
+        return "a video; give single frames as JPEG or PNG"
+    return "not an image that can be decoded; give a JPEG or PNG"
 
 
 def _upright_rgb(image: Image.Image) -> np.ndarray:
