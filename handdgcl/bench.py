@@ -127,8 +127,7 @@ def training(bench: Bench) -> Iterator[Figure]:
         for name, bar in bars.items():
             step, row = training_step(name, config, bench), get_row(name)
             ours, bare = alternate(step, backbone_step(config, bench), rounds=2 * bench.rounds)
-            title = f"{config.profile} profile: training step, {row.title} ÷ its bare backbone's"
-            yield title, ours / bare, "≤", bar
+            yield f"{config.profile} profile: step, {row.title} ÷ its bare backbone's", ours / bare, "≤", bar
         wait, train = waiting(bench, config, step)
         yield f"{config.profile} profile: waiting for data ÷ training, {row.title}", wait / train, "≤", 0.02
     plain = replace(bench.large, train=replace(bench.large.train, precision="32-true"))
