@@ -31,13 +31,20 @@ export GIT_COMMITTER_NAME := $(GIT_AUTHOR_NAME)
 export GIT_COMMITTER_EMAIL := $(GIT_AUTHOR_EMAIL)
 endif
 
+# In a session of its own: one signal to make ends all of it, without a word of each.
+define supervised
+trap 'kill -TERM -$$pid 2>/dev/null; wait $$pid; echo "stopped; the same command goes on"; exit 130' INT TERM HUP; \
+python -c 'import os, sys; os.setsid(); os.execvp(sys.argv[1], sys.argv[1:])' $(1) & pid=$$!; wait $$pid
+endef
+
 .PHONY: reproduce test bench
 reproduce: $(VENV)/installed
 	@test ! -L runs || { echo "runs is a link, which DVC does not track: clone onto the disk that has room"; exit 1; }
 	@git rev-parse --quiet --verify HEAD >/dev/null || { echo "no Git commit here, which DVC needs: clone the project,"; \
 		echo "or git init && git add -A && git -c user.name=me -c user.email=me@localhost commit -qm start"; exit 1; }
 	@echo "profile $(PROFILE): on two cores, smoke takes minutes, default about an hour, long several; all can be interrupted"
-	@if grep -qx 'profile: $(PROFILE)' params.yaml; then dvc repro; else dvc exp run -S profile=$(PROFILE); fi
+	@if grep -qx 'profile: $(PROFILE)' params.yaml; then set -- dvc repro; else set -- dvc exp run -S profile=$(PROFILE); fi; \
+	$(call supervised,"$$@")
 	@echo "report: $(CURDIR)/$$(sed -n 's/^reports: //p' params.yaml)/index.html"
 
 test: $(VENV)/installed
