@@ -73,6 +73,13 @@ ROWS = {
             parts=("45",),
         ),
         Row("cascade", "Cascade of parameters, in the manner of Zhang et al.", family="cascade"),
+        Row("pair", "2.5D joints", family="pair_judge"),
+        Row(
+            "pair_judge",
+            "2.5D joints with a judge, after the abstract of Kim et al.",
+            family="pair_judge",
+            parts=("judge",),
+        ),
         Row("factorised_free", "Factorised refinement, collisions free", family="factorised"),
         Row(
             "factorised",

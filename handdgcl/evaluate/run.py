@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from handdgcl import tracking
 from handdgcl.config import Config, to_dict
@@ -25,9 +24,10 @@ from handdgcl.data.loader import eval_batches, open_store
 from handdgcl.data.store import Store, read_manifest
 from handdgcl.evaluate import interaction
 from handdgcl.evaluate.features import write_features
+from handdgcl.evaluate.mean_hand import in_batches, mean_hand
 from handdgcl.files import InputError, code_digest, read_json, replacing, write_json
 from handdgcl.hands import Hands, load_hands
-from handdgcl.hands.camera import bone_scale, project, relative_root, root_aligned, weak_perspective
+from handdgcl.hands.camera import bone_scale, project, weak_perspective
 from handdgcl.hands.contact import sealed_faces
 from handdgcl.model.metrics import (
     MM,
@@ -114,25 +114,10 @@ def evaluate_mean_hand(project: Project) -> dict[str, float]:
     mean = mean_hand(Store(project.store / "train"), hands)
 
     def predict(batch: HandBatch) -> Output:
-        return Output(*(value.expand(len(batch.index), *value.shape[1:]) for value in vars(mean).values()))
+        parts = (value for value in vars(mean).values() if value is not None)
+        return Output(*(value.expand(len(batch.index), *value.shape[1:]) for value in parts))
 
     return _measure(predict, hands, project, out, {"row": MEAN_HAND, "seed": 0, "identity": identity})
-
-
-def mean_hand(store: Store, hands: Hands) -> Output:
-    """The mean of a split in the network's terms, batch of one; it has no camera or graph."""
-    sums = None
-    for rows in _batches(store):
-        vertices = store.vertices(rows)
-        joints = hands.joints(vertices)
-        scale = bone_scale(joints)[..., 0, 0]
-        relative = relative_root(joints) / scale.mean(1, keepdim=True)
-        values = (root_aligned(vertices, joints), scale, relative)
-        parts = [value.double().sum(0, keepdim=True) for value in values]
-        sums = parts if sums is None else [a + b for a, b in zip(sums, parts, strict=True)]
-    vertices, scale, relative = ((part / len(store)).float() for part in sums)
-    nothing = torch.zeros(1, 0)
-    return Output(vertices, scale, nothing, relative, nothing, nothing)
 
 
 @torch.inference_mode()
@@ -148,10 +133,10 @@ def split_errors(
 
 def output_errors(output: Output, batch: HandBatch, hands: Hands) -> dict[str, Tensor]:
     """`position_errors`, with pixels where the prediction has a camera, and `scale_mm` of |J9 - J0|."""
-    prediction = Points.from_vertices(output.metric_vertices(), hands)
+    prediction = output.points(hands)
     truth = Points.from_vertices(batch.vertices, hands)
     if output.camera.numel():
-        joints_2d = weak_perspective(output.camera, hands.joints(output.vertices))
+        joints_2d = weak_perspective(output.camera, output.joints_of(hands))
         prediction = Points(prediction.vertices, prediction.joints, joints_2d)
         truth = Points(truth.vertices, truth.joints, batch.joints_2d)
     scale = [bone_scale(points.joints)[..., 0, 0] for points in (prediction, truth)]
@@ -179,7 +164,7 @@ def true_split(folder: Path, fingerprint: str, hands: str) -> TrueSplit:
     The fingerprint is the manifest's: a store that was made anew is measured anew.
     """
     store, models, pairs, masks = Store(folder), load_hands(hands), [], []
-    for rows in _batches(store):
+    for rows in in_batches(store):
         vertices = store.vertices(rows)
         pairs += interaction.true_interaction(vertices, sealed_faces(models))
         masks.append(interaction.true_masks(project(vertices, store.intrinsics(rows)[:, None]), models.faces))
@@ -187,19 +172,15 @@ def true_split(folder: Path, fingerprint: str, hands: str) -> TrueSplit:
     return TrueSplit(pairs, interaction.TrueMasks(*map(np.concatenate, parts)))
 
 
-def _batches(store: Store) -> Iterator[range]:
-    """Positions of samples, some at a time."""
-    for start in tqdm(range(0, len(store), BATCH), desc=store.folder.name, leave=False, disable=None):
-        yield range(start, min(start + BATCH, len(store)))
-
-
 def _measure(predict: Predictor, hands: Hands, project: Project, out: Path, about: dict) -> dict[str, float]:
     """Errors of all test samples by one predictor, written to `out` with what there is to say of the run."""
     config, folder, start, parts = project.config, project.store / "test", time.monotonic(), []
     truth = true_split(folder, read_manifest(folder).fingerprint, config.data.hands)
     for output, batch, errors in split_errors(predict, folder, hands, workers=config.data.workers):
-        errors |= contact_errors(output, batch, truth, hands) | {"view_angle_deg": view_angle(batch.joints)}
-        parts.append(errors)
+        errors |= {"view_angle_deg": view_angle(batch.joints)}
+        parts.append(
+            errors | ({} if output.joints is not None else contact_errors(output, batch, truth, hands))
+        )
     errors = concatenate(parts)
     table = error_table(errors, Store(folder).table)
     metrics = means(table)
@@ -209,7 +190,7 @@ def _measure(predict: Predictor, hands: Hands, project: Project, out: Path, abou
     record = about | {
         "samples": len(table) // 2,
         "metrics": metrics,
-        "not_measured": interaction.failures({name: errors[name] for name in interaction.ERRORS}),
+        "not_measured": interaction.failures({n: errors[n] for n in interaction.ERRORS if n in errors}),
         "test_seconds": time.monotonic() - start,
         "commit": tracking.commit(),
         "machine": tracking.machine(),

@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from handdgcl.data.batch import HandBatch
 from handdgcl.hands import Hands
-from handdgcl.hands.raster import rasterize
+from handdgcl.hands.raster import Fragments, rasterize
 from handdgcl.hands.topology import HANDS, JOINT_COUNT
 
 STRIDE = 4  # of the finest map, px of the crop
@@ -63,11 +63,7 @@ def visible_hands(batch: HandBatch, hands: Hands, size: int) -> tuple[Tensor, Te
         masks `[B', H, S_4, S_4]`, 1 where the hand is the nearer surface; dense `[B', H, 3, S_4, S_4]`, where
         on its template, in [-1, 1], 0 elsewhere.
     """
-    points = batch.vertices_2d[::DRAWN].flatten(1, 2) / STRIDE
-    depth = batch.vertices[::DRAWN, ..., 2].flatten(1)
-    count = hands.template.shape[1]
-    faces = torch.cat([hands.faces[h] + h * count for h in range(len(HANDS))])
-    seen = rasterize(points, depth, faces, height=size, width=size)
+    seen, faces = nearest_surface(batch, hands, size), both_faces(hands)
     hit, hand = seen.face >= 0, seen.face.clamp(min=0) // hands.faces.shape[1]
     masks = torch.stack([hit & (hand == h) for h in range(len(HANDS))], 1).float()
     place = hands.template - (hands.template.amin(1, keepdim=True) + hands.template.amax(1, keepdim=True)) / 2
@@ -75,6 +71,20 @@ def visible_hands(batch: HandBatch, hands: Hands, size: int) -> tuple[Tensor, Te
     corners = place[faces[seen.face.clamp(min=0)]]  # [B',S,S,3,3]
     dense = (corners * seen.barycentric[..., None]).sum(-2).permute(0, 3, 1, 2)
     return masks, dense[:, None] * masks[:, :, None]
+
+
+def both_faces(hands: Hands) -> Tensor:
+    """`[2 F, 3]`, of both hands' vertices as one list."""
+    count = hands.template.shape[1]
+    return torch.cat([hands.faces[h] + h * count for h in range(len(HANDS))])
+
+
+@torch.no_grad()
+def nearest_surface(batch: HandBatch, hands: Hands, size: int) -> Fragments:
+    """What each pixel of a map of stride 4 sees, of every `DRAWN`-th image."""
+    points = batch.vertices_2d[::DRAWN].flatten(1, 2) / STRIDE
+    depth = batch.vertices[::DRAWN, ..., 2].flatten(1)
+    return rasterize(points, depth, both_faces(hands), height=size, width=size)
 
 
 class MapHeads(nn.Module):

@@ -59,12 +59,15 @@ def reconstruction_terms(output: Output, joints: Tensor, target: Target) -> dict
     """
     bones, true_bones = bone_lengths(joints), bone_lengths(target.joints)
     length_mm = MM_PER_M * (output.scale[..., None] * bones - target.scale[..., None] * true_bones)
-    off = output.vertices - target.vertices
+    if output.joints is None:
+        off, name = output.vertices - target.vertices, "vertices_3d"
+    else:  # a network that says joints alone
+        off, name = joints - target.joints, "joints_3d"
     # L_transition compares left vertex - right vertex of both sides; differences may change places.
     apart = hand_difference(off, output.relative_root - target.relative_root)
     return {
         "joints_3d": (joints - target.joints).abs().mean(),
-        "vertices_3d": off.abs().mean(),
+        name: off.abs().mean(),
         "joints_2d": (weak_perspective(output.camera, joints) - target.joints_2d).abs().mean(),
         "length": length_mm.abs().mean(),
         "transition": apart.abs().mean(),

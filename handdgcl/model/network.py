@@ -21,6 +21,7 @@ from handdgcl.model.graph import (
     nodes_third,
     over_nodes,
 )
+from handdgcl.model.metrics import Points
 
 TYPICAL_BONE_M = 0.095  # the scale head starts at this middle metacarpal
 TYPICAL_CAMERA = (0.15, 0.5, 0.5)  # and the camera at this, in shares of the crop's side
@@ -33,11 +34,13 @@ class Output:
 
     Attributes:
         vertices: `[B, H, V, 3]`, camera axes, units of |J9 - J0|; training puts the root joint at the origin.
+            `[B, H, 0, 3]` of a network that says joints alone.
         scale: `[B, H]` metres, |J9 - J0|.
         camera: `[B, H, 3]` weak perspective: s (px per unit), t_x, t_y (px of the crop).
         relative_root: `[B, 3]` in units of the mean |J9 - J0|, left root - right root.
         graph: `[B, H, N, F]`, G.
         graph_k: `[B, H, N, F_k]`, G_k.
+        joints: `[B, H, J, 3]` as the vertices, of a network that has none; None: the regressor's.
     """
 
     vertices: Tensor
@@ -46,13 +49,27 @@ class Output:
     relative_root: Tensor
     graph: Tensor
     graph_k: Tensor
+    joints: Tensor | None = None
 
     def metric_vertices(self) -> Tensor:
         """`[B, H, V, 3]` metres, camera axes; the right root is near the origin, where training puts it."""
-        vertices = self.vertices * self.scale[..., None, None]
-        offset = torch.zeros_like(vertices[:, :, :1])
+        return self._placed(self.vertices)
+
+    def joints_of(self, hands: Hands) -> Tensor:
+        """`[B, H, J, 3]`, the network's own or the regressor's, as the vertices."""
+        return hands.joints(self.vertices) if self.joints is None else self.joints
+
+    def points(self, hands: Hands) -> Points:
+        """What is measured: metres, double precision, placed as `metric_vertices`."""
+        if self.joints is None:
+            return Points.from_vertices(self.metric_vertices(), hands)
+        return Points(None, self._placed(self.joints).double())
+
+    def _placed(self, points: Tensor) -> Tensor:
+        points = points * self.scale[..., None, None]
+        offset = points.new_zeros(len(points), len(HANDS), 1, 3)
         offset[:, LEFT, 0] = self.relative_root * self.scale.mean(1, keepdim=True)
-        return vertices + offset
+        return points + offset
 
 
 class HandLinear(nn.Module):

@@ -122,7 +122,11 @@ def draw_predictions(trained: Trained, raw: RawBatch) -> Figure:
     points = zoom * weak_perspective(output.camera, output.vertices)
     pictures = enlarge(raw.image)
     truth = _meshes(pictures, true_points, raw.vertices, trained.hands)
-    prediction = _meshes(pictures, points, output.metric_vertices(), trained.hands)
+    if output.joints is None:
+        prediction = _meshes(pictures, points, output.metric_vertices(), trained.hands)
+    else:
+        joints_2d = zoom * weak_perspective(output.camera, output.joints)
+        prediction = [draw_skeletons(*pair) for pair in zip(pictures, joints_2d, strict=True)]
     return mosaic({"image": pictures, "truth": truth, "prediction": prediction})
 
 

@@ -91,6 +91,10 @@ def reconstruct(image: np.ndarray, trained: Trained, *, box: Box | None) -> Reco
     pixels = torch.as_tensor(warp_crop(image, crop, size=data.image_size)).permute(2, 0, 1)
     feature = trained.network.encoder(pixels[None])[0]
     output = trained.network(pixels[None])
+    if output.joints is not None:
+        raise InputError(
+            f"{trained.info['row']!r} says joints alone; use a checkpoint of a row that makes meshes"
+        )
     vertices = output.metric_vertices()[0]
     if not vertices.isfinite().all() or not output.camera.isfinite().all():
         raise InputError("the model's output is not finite; use a checkpoint of a training that converged")

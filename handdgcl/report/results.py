@@ -19,7 +19,7 @@ README_MARKS = "<!-- results: written by notebooks/06_tables.ipynb -->", "<!-- e
 _REMEDY = "delete its folder and run `dvc repro` again"
 _RUN = ["row", "title", "seed"]
 _KEYS = ("commit", "machine", "metrics", "parameters", "row", "seed")
-_COLUMNS = ("hand", "image_id", "index", "mpjpe_mm", "mpvpe_mm")
+_COLUMNS = ("hand", "image_id", "index", "mpjpe_mm")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,13 @@ _QUOTED = (
         "interacting hands; root aligned, scaled by the middle metacarpal",
     ),
 )
-RIVALS = ("attention", "parametric45", "cascade", "factorised")  # the rows that stand for a family
+RIVALS = (
+    "attention",
+    "parametric45",
+    "cascade",
+    "factorised",
+    "pair_judge",
+)  # the rows that stand for a family
 
 
 def quoted() -> pd.DataFrame:

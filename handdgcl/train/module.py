@@ -72,8 +72,7 @@ class TrainingModule(LightningModule):
         learn = self.network.learn if family else self._learn
         learned = learn(batch, target, self.hands)
         with full_precision(self.device):
-            joints = self.hands.joints(learned.output.vertices)
-            terms = reconstruction_terms(learned.output, joints, target)
+            terms = reconstruction_terms(learned.output, learned.output.joints_of(self.hands), target)
         weight = weights(self.config.loss) | (self.network.WEIGHTS if family else {})
         main = sum(weight[name] * term for name, term in terms.items())
         extra = {name: weight[name] * term for name, term in learned.terms.items()}
@@ -151,9 +150,8 @@ class TrainingModule(LightningModule):
             batch = with_joints(raw, self.hands)
         output = self.network(batch.image)
         with full_precision(self.device):
-            prediction = Points.from_vertices(output.metric_vertices(), self.hands)
-            errors = position_errors(prediction, Points(batch.vertices, batch.joints))
-        self._errors.append({name: errors[name] for name in ("mpjpe_mm", "mpvpe_mm", "mrrpe_mm")})
+            errors = position_errors(output.points(self.hands), Points(batch.vertices, batch.joints))
+        self._errors.append({n: errors[n] for n in ("mpjpe_mm", "mpvpe_mm", "mrrpe_mm") if n in errors})
         total = self.trainer.num_val_batches[0] * len(batch.index)  # about; the last batch may be smaller
         kept = slice(None, None, max(1, total // MONITORED))
         features = [output.graph_k[kept], batch.joints[kept]]
