@@ -51,6 +51,6 @@ def test_every_figure_can_be_measured(tiny_config, tiny_store, hands, tmp_path, 
     dataset = tiny_store.parent / "interhand"
     tiny = Bench(large, tiny_config, hands, dataset, tmp_path, torch.device("cpu"), rounds=1)
     figures = [*training(tiny), *inference(tiny), *data(tiny)]
-    assert len({title for title, *_ in figures}) == len(figures) == 12
+    assert len({title for title, *_ in figures}) == len(figures) == 13
     for _, rounds, _, _ in figures:
         assert len(rounds) and np.isfinite(rounds).all() and (rounds > 0).all()
