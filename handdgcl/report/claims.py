@@ -14,13 +14,13 @@ from IPython.display import HTML, Markdown, display
 from scipy import stats
 
 from handdgcl.report.differences import ALPHA, EXPLICIT, POWER
-from handdgcl.report.results import BASELINE, BEST, DGCLNET
+from handdgcl.report.results import BASELINE, BEST, DGCLNET, row_title
 from handdgcl.report.table1 import RIVALS
 
 SUPPORTED, CONTRADICTED = "supported", "contradicted"
 HALF, LESS = "less than half the paper's effect", "less than the paper's effect"
 EQUIVALENT = "no effect that matters"
-UNDECIDED, UNTESTED, UNMEASURED = "undecided", "not tested: mechanism not alive", "not measured"
+UNDECIDED, UNTESTED, UNMEASURED = "undecided", "not tested", "not measured"
 
 OF_EXPLICIT = tuple((row, BASELINE) for row in EXPLICIT)
 OF_DGCLNET = ((DGCLNET, BASELINE), (BEST, BASELINE))
@@ -82,8 +82,9 @@ def verdicts(
             answer |= p.loc[name].add_prefix("p_").to_dict()
             if answer["verdict"] == UNDECIDED:
                 answer["seeds_needed"] = seeds_needed(asked[name])
-            if {row for pair in claim.pairs for row in pair} & set(inert):
-                answer["verdict"] = UNTESTED
+            if dead := dict.fromkeys(row for pair in claim.pairs for row in pair if row in inert):
+                names = ", ".join(map(row_title, dead)).replace("GCN + ", "")
+                answer |= {"verdict": f"{UNTESTED}: {names} not alive in every seed", "seeds_needed": np.nan}
         answers.append(answer)
     return pd.DataFrame(answers, columns=_COLUMNS)
 
