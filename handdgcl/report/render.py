@@ -45,7 +45,7 @@ class Renderer(IPythonRenderer):
     """
 
     def __init__(self, folder: Path, names: list[str]):
-        super().__init__(escape=False, embed_images=True, path=str(SOURCES))
+        super().__init__(escape=False, embed_images=True, path=".")
         self.folder, self.names, self.headings = folder, names, []
 
     def block_math(self, body: str) -> str:
@@ -80,6 +80,11 @@ class Renderer(IPythonRenderer):
         elif target and not re.match(r"[a-z]+:|/", target):
             url = relpath(SOURCES / target, self.folder) + mark + fragment
         return super().link(text, url, title)
+
+    def image(self, text: str, url: str, title: str | None = None) -> str:
+        """A picture, which goes into the page; one in a file is named from the notebook's folder."""
+        inside = url if re.match(r"[a-z]+:|/", url) else relpath(SOURCES / url)
+        return super().image(text, inside, title)
 
     def table(self, text: str) -> str:
         """A table that scrolls in its own box."""
