@@ -72,7 +72,7 @@ def test_spheres_lie_on_bones():
     joints = torch.randn(2, 21, 3)
     places = on_bones(joints).view(2, len(BONES), 3, 3)
     for k, (_, child) in enumerate(BONES):
-        assert torch.allclose(places[:, k, 2], joints[:, child])
+        assert torch.allclose(places[:, k, 2], joints[:, child], atol=1e-5)
 
 
 def test_a_step_that_does_harm_is_not_taken(tiny_config, hands):

@@ -41,7 +41,8 @@ def project(tmp_path):
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 @pytest.mark.parametrize(("number", "whole_group"), [(signal.SIGTERM, False), (signal.SIGINT, True)])
 def test_a_signal_ends_all_quietly(project, number, whole_group):
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # a job in the background ignores it
+    pipes = {"preexec_fn": heard, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     with subprocess.Popen(["make", "reproduce"], cwd=project, start_new_session=True, **pipes) as make:
         said = []
         while not said or not said[-1].startswith("running"):
