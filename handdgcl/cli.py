@@ -10,7 +10,7 @@ from handdgcl.files import InputError
 
 BAD_INPUT = 2  # exit code, as argparse's own
 SOME_FAILED = 1  # exit code where some images of several could not be used
-SHIPPED = Path(__file__).parents[1] / "reports" / "long" / "model.safetensors"
+SHIPPED = Path(__file__).parents[1] / "reports" / "default" / "model.safetensors"
 
 log = logging.getLogger("handdgcl")
 
