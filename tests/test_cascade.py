@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from handdgcl.families import build_network
-from handdgcl.families.cascade import REACH, STAGES, nearby, peaks, register, under
-from handdgcl.families.maps import STRIDE, heat_maps
+from handdgcl.families.cascade import REACH, STAGES, nearby, register, under
+from handdgcl.families.maps import STRIDE, heat_maps, peaks
 from handdgcl.rows import get_row
 
 

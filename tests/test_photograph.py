@@ -70,6 +70,8 @@ def cut_jpeg():
         (lambda: b"\0\0\0\x18ftypheic" + bytes(100), "HEIC"),
         (lambda: b"\0\0\0\x18ftypmp42" + bytes(100), "a video"),
         (lambda: b"\x1aE\xdf\xa3" + bytes(100), "a video"),
+        (lambda: b"RIFF\0\0\0\0AVI " + bytes(100), "a video"),
+        (lambda: b"RIFF\0\0\0\0WEBP" + bytes(100), "not an image|not decoded"),
     ],
 )
 def test_files_that_are_no_images_are_refused(tmp_path, content, message):

@@ -24,7 +24,7 @@ from handdgcl.data.loader import eval_batches, open_store
 from handdgcl.data.store import Store, read_manifest
 from handdgcl.evaluate import interaction
 from handdgcl.evaluate.features import write_features
-from handdgcl.evaluate.mean_hand import in_batches, mean_hand
+from handdgcl.evaluate.mean_hand import BATCH, in_batches, mean_hand
 from handdgcl.files import InputError, code_digest, read_json, replacing, write_json
 from handdgcl.hands import Hands, load_hands
 from handdgcl.hands.camera import bone_scale, project, weak_perspective
@@ -45,7 +45,6 @@ from handdgcl.rows import MEAN_HAND, TABLE_2, Row, get_row, parameters
 from handdgcl.train.checkpoint import RUN_FACTS, load_model
 
 METRICS = "metrics.json"  # written last: without it the outputs do not count
-BATCH = 128
 # Code that decides no error: what it does is in the identity by value, or names, writes, logs.
 BESIDE = ("handdgcl.config", "handdgcl.rows", "handdgcl.files", "handdgcl.project", "handdgcl.tracking")
 

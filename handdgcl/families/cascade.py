@@ -16,7 +16,7 @@ from torch.nn import functional
 from handdgcl.config import Config
 from handdgcl.data.batch import HandBatch
 from handdgcl.families import Learned
-from handdgcl.families.maps import STRIDE, Pyramid, heat_maps
+from handdgcl.families.maps import STRIDE, Pyramid, heat_maps, peaks
 from handdgcl.families.parametric import CAMERA, RELATIVE, ROTATION, SHAPE, posed
 from handdgcl.hands import Hands
 from handdgcl.hands.camera import bone_scale, root_aligned, weak_perspective
@@ -31,7 +31,6 @@ POSE = 45
 SIZES = (ROTATION, POSE, SHAPE, CAMERA)  # of a hand's numbers
 REACH = 3.0  # of a joint's attention exp(-d² / 3), d in px of the stage's map, as theirs
 STAGES = 3
-SHARPNESS = 10.0  # of the heat maps' mean place
 
 
 class Guess(NamedTuple):
@@ -141,15 +140,6 @@ def nearby(points: Tensor, size: int) -> Tensor:
     centre = torch.arange(size, device=points.device) + 0.5
     column, row = ((points[..., k, None] - centre) ** 2 for k in range(2))
     return torch.exp(-(column[..., None, :] + row[..., :, None]) / REACH).amax(2)
-
-
-def peaks(heat: Tensor) -> tuple[Tensor, Tensor]:
-    """Where each map is hottest, `[B, H, J, 2]` px of the map, and how hot `[B, H, J]`, at least 0."""
-    centre = torch.arange(heat.shape[-1], device=heat.device) + 0.5
-    weights = (SHARPNESS * heat.flatten(2)).softmax(-1).view_as(heat)
-    place = torch.stack([weights.sum(2) @ centre, weights.sum(3) @ centre], -1)
-    hot = heat.flatten(2).amax(-1).clamp(min=0)
-    return tuple(part.unflatten(1, (len(HANDS), JOINT_COUNT)) for part in (place, hot))
 
 
 def register(points: Tensor, target: Tensor, weight: Tensor) -> Tensor:

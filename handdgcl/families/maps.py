@@ -11,6 +11,7 @@ from handdgcl.hands.topology import HANDS, JOINT_COUNT
 
 STRIDE = 4  # of the finest map, px of the crop
 SIGMA = 1.0  # of a heat map, px of that map
+SHARPNESS = 10.0  # of the heat maps' mean place
 DRAWN = 4  # meshes are drawn for one image in so many, as drawing costs as much as a step
 
 
@@ -85,6 +86,20 @@ def nearest_surface(batch: HandBatch, hands: Hands, size: int) -> Fragments:
     points = batch.vertices_2d[::DRAWN].flatten(1, 2) / STRIDE
     depth = batch.vertices[::DRAWN, ..., 2].flatten(1)
     return rasterize(points, depth, both_faces(hands), height=size, width=size)
+
+
+def under_heat(heat: Tensor) -> Tensor:
+    """Each map's share of its own heat by place, `[B, H J, S S]`, from heat maps `[B, H J, S, S]`."""
+    return (SHARPNESS * heat.flatten(2)).softmax(-1)
+
+
+def peaks(heat: Tensor) -> tuple[Tensor, Tensor]:
+    """Where each map is hottest, `[B, H, J, 2]` px of the map, and how hot `[B, H, J]`, at least 0."""
+    centre = torch.arange(heat.shape[-1], device=heat.device) + 0.5
+    weights = under_heat(heat).view_as(heat)
+    place = torch.stack([weights.sum(2) @ centre, weights.sum(3) @ centre], -1)
+    hot = heat.flatten(2).amax(-1).clamp(min=0)
+    return tuple(part.unflatten(1, (len(HANDS), JOINT_COUNT)) for part in (place, hot))
 
 
 class MapHeads(nn.Module):

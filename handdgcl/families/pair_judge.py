@@ -15,8 +15,7 @@ from torch.nn import functional
 from handdgcl.config import Config
 from handdgcl.data.batch import HandBatch
 from handdgcl.families import Learned
-from handdgcl.families.cascade import peaks
-from handdgcl.families.maps import DRAWN, STRIDE, Pyramid, heat_maps, nearest_surface
+from handdgcl.families.maps import DRAWN, STRIDE, Pyramid, heat_maps, nearest_surface, peaks, under_heat
 from handdgcl.hands import Hands
 from handdgcl.hands.camera import bone_scale
 from handdgcl.hands.topology import HANDS, JOINT_COUNT, LEFT, ROOT_JOINT
@@ -131,8 +130,7 @@ def pair(joints: Tensor, relative_root: Tensor) -> Tensor:
 
 def read_at(depth: Tensor, heat: Tensor) -> Tensor:
     """Each joint's depth map `[B, H J, S, S]` under its heat; `[B, H, J]`."""
-    weights = (10 * heat.flatten(2)).softmax(-1)
-    return (weights * depth.flatten(2)).sum(-1).unflatten(1, (len(HANDS), JOINT_COUNT))
+    return (under_heat(heat) * depth.flatten(2)).sum(-1).unflatten(1, (len(HANDS), JOINT_COUNT))
 
 
 def visible_joints(batch: HandBatch, hands: Hands, size: int) -> Tensor:

@@ -54,20 +54,18 @@ def reconstruction_terms(output: Output, joints: Tensor, target: Target) -> dict
 
     Args:
         output: the network's output.
-        joints: `[B, H, J, 3]`, the regressor on `output.vertices`.
+        joints: `[B, H, J, 3]`, `output.joints_of` the hands.
         target: ground truth.
     """
     bones, true_bones = bone_lengths(joints), bone_lengths(target.joints)
     length_mm = MM_PER_M * (output.scale[..., None] * bones - target.scale[..., None] * true_bones)
-    if output.joints is None:
-        off, name = output.vertices - target.vertices, "vertices_3d"
-    else:  # a network that says joints alone
-        off, name = joints - target.joints, "joints_3d"
+    meshes = output.joints is None  # else a network that says joints alone
+    off = output.vertices - target.vertices if meshes else joints - target.joints
     # L_transition compares left vertex - right vertex of both sides; differences may change places.
     apart = hand_difference(off, output.relative_root - target.relative_root)
     return {
         "joints_3d": (joints - target.joints).abs().mean(),
-        name: off.abs().mean(),
+        **({"vertices_3d": off.abs().mean()} if meshes else {}),
         "joints_2d": (weak_perspective(output.camera, joints) - target.joints_2d).abs().mean(),
         "length": length_mm.abs().mean(),
         "transition": apart.abs().mean(),

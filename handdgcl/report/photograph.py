@@ -108,7 +108,7 @@ def _kind(path: Path) -> str:
         head = file.read(16)
     if head[4:8] == b"ftyp" and head[8:12] in HEIF:
         return "a HEIC photograph, which is not read here; convert it to JPEG first"
-    if head[4:8] == b"ftyp" or head[:4] in (b"\x1aE\xdf\xa3", b"RIFF"):  # MP4, MOV; Matroska, WebM; AVI
+    if head[4:8] == b"ftyp" or head[:4] == b"\x1aE\xdf\xa3" or head[8:12] == b"AVI ":  # MP4, MOV; Matroska
         return "a video; give single frames as JPEG or PNG"
     return "not an image that can be decoded; give a JPEG or PNG"
 
