@@ -29,10 +29,10 @@ MEASURES = {
     "mpjpe": Measure("MPJPE", "mm", "mpjpe_mm"),
     "mpvpe": Measure("MPVPE", "mm", "mpvpe_mm"),
     # The area under the curve over its length.
-    "curve": Measure("Mean validation MPJPE", "mm", "val_mpjpe_mm", 0.05),
-    "curve_time": Measure("Validation MPJPE, equal time", "mm", "val_mpjpe_mm", 0.05),
+    "curve": Measure("Validation MPJPE", "mm", "val_mpjpe_mm", 0.05),
+    "curve_time": Measure("The same, equal time", "mm", "val_mpjpe_mm", 0.05),
     "collisions": Measure(
-        f"Share of pairs that collide > {COLLISION_MM} mm", "", "penetration_depth_mm", 0.1
+        f"Pairs colliding > {COLLISION_MM} mm", "", "penetration_depth_mm", 0.1
     ),
     "depth": Measure("Penetration depth", "mm", "penetration_depth_mm", 0.1),
     "volume": Measure("Penetration volume", "cm³", "penetration_volume_cm3", 0.1),
