@@ -112,10 +112,7 @@ def evaluate_mean_hand(project: Project) -> dict[str, float]:
     hands = load_hands(project.config.data.hands)
     mean = mean_hand(Store(project.store / "train"), hands)
 
-    def predict(batch: HandBatch) -> Output:
-        parts = (value for value in vars(mean).values() if value is not None)
-        return Output(*(value.expand(len(batch.index), *value.shape[1:]) for value in parts))
-
+    predict = lambda batch: mean.repeated(len(batch.index))
     return _measure(predict, hands, project, out, {"row": MEAN_HAND, "seed": 0, "identity": identity})
 
 

@@ -65,6 +65,11 @@ class Output:
             return Points.from_vertices(self.metric_vertices(), hands)
         return Points(None, self._placed(self.joints).double())
 
+    def repeated(self, count: int) -> "Output":
+        """That of one image, for so many; nothing is copied."""
+        parts = {k: v if v is None else v.expand(count, *v.shape[1:]) for k, v in vars(self).items()}
+        return Output(**parts)
+
     def _placed(self, points: Tensor) -> Tensor:
         points = points * self.scale[..., None, None]
         offset = points.new_zeros(len(points), len(HANDS), 1, 3)

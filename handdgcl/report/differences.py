@@ -31,9 +31,7 @@ MEASURES = {
     # The area under the curve over its length.
     "curve": Measure("Validation MPJPE", "mm", "val_mpjpe_mm", 0.05),
     "curve_time": Measure("The same, equal time", "mm", "val_mpjpe_mm", 0.05),
-    "collisions": Measure(
-        f"Pairs colliding > {COLLISION_MM} mm", "", "penetration_depth_mm", 0.1
-    ),
+    "collisions": Measure(f"Pairs colliding > {COLLISION_MM} mm", "", "penetration_depth_mm", 0.1),
     "depth": Measure("Penetration depth", "mm", "penetration_depth_mm", 0.1),
     "volume": Measure("Penetration volume", "cm³", "penetration_volume_cm3", 0.1),
     "mask_iou": Measure("Mask IoU", "", "mask_iou", 0.02, False),
