@@ -52,3 +52,10 @@ def test_a_graph_is_drawn_with_what_was_added_and_removed(hands, tiny_config):
     draw_graph(ax, after, places)
     assert [len(lines.get_segments()) for lines in ax.collections[4:7]] == [count, 0, 0]
     assert places[:, 1].max() == pytest.approx(-float(hands.template[1, :, 2].min()), abs=0.05)  # fingers up
+
+
+def test_all_rows_can_be_drawn_together():
+    """seaborn refuses filled and line-art markers in one figure."""
+    titles = [row.title for row in ROWS.values()]
+    curves = pd.DataFrame({"title": titles * 2, "epoch": [1, 2] * len(titles), "val_mpjpe_mm": 1.0})
+    assert learning_curves(curves, {"val_mpjpe_mm": "error"}).axes.size == 1

@@ -22,7 +22,7 @@ _PALE = seaborn.color_palette("Set2").as_hex()
 _COLOURS = ("#888888", "#222222", *(_BRIGHT[k] for k in (0, 9, 2, 4, 1, 3)))
 LOOKS = dict(zip((MEAN_HAND, *TABLE_2), zip(_COLOURS, "xsov^DP*", strict=True), strict=False))
 LOOKS |= dict(zip(CONTROLS, zip(_MUTED, cycle("<>phHd8"), strict=False), strict=False))
-LOOKS |= dict(zip(FAMILIES, zip(cycle(_PALE), cycle("1234+|_"), strict=False), strict=False))
+LOOKS |= dict(zip(FAMILIES, zip(cycle(_PALE), cycle("<>phHd8"), strict=False), strict=False))
 
 
 def row_look(titles: pd.Series) -> dict[str, dict]:
