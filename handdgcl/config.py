@@ -159,6 +159,7 @@ class Config(_Section):
     loss: Loss
     train: Train
     families: list[str] = []  # rows of other methods' families, for Table 1
+    rates: dict[str, Positive] = {}  # learning rate by row, where it is not train.lr
 
     def __post_init__(self):
         for name in ("seeds", "controls", "families"):

@@ -121,6 +121,17 @@ def strength(row: Row, config: Config) -> float | None:
     return config.disturb.get(row.disturbance.name, row.disturbance.strength)
 
 
+def rate(row: Row, config: Config) -> float:
+    """The largest learning rate of a row: `rates`, else `train.lr`.
+
+    Raises:
+        InputError: `rates` names no row.
+    """
+    for name in config.rates:
+        get_row(name)
+    return config.rates.get(row.name, config.train.lr)
+
+
 def parameters(row: Row, config: Config) -> dict[str, object]:
     """What of the parameters decides a trained row: "section" or "section.key" -> value."""
     keys = ["data.hands", "augment", "encoder", "graph", "train"]
@@ -134,4 +145,5 @@ def parameters(row: Row, config: Config) -> dict[str, object]:
     for key in sorted(keys):
         section, _, name = key.partition(".")
         found[key] = raw[section][name] if name else raw[section]
+    found["train"]["lr"] = rate(row, config)
     return found

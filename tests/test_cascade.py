@@ -61,7 +61,7 @@ def test_each_stage_changes_the_hands_and_only_the_last_is_put_out(tiny_config, 
     count = min(STAGES, len(tiny_config.encoder.widths))  # a stage has a map of its own
     assert len(guesses) == 1 + count
     for before, after in itertools.pairwise(guesses):
-        assert (before.vertices - after.vertices).abs().max() > 1e-3
-    assert torch.equal(output.vertices, guesses[-1].vertices)
+        assert (before.output.vertices - after.output.vertices).abs().max() > 1e-3
+    assert torch.equal(output.vertices, guesses[-1].output.vertices)
     length = (guesses[-1].joints[:, :, 9] - guesses[-1].joints[:, :, 0]).norm(dim=-1)
     assert torch.allclose(length, torch.ones(2, 2), atol=1e-4)

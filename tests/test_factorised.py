@@ -8,7 +8,7 @@ import torch
 from scipy.stats import spearmanr
 
 from handdgcl.families import build_network
-from handdgcl.families.factorised import HAND, collision, factors, on_bones, sphere_radii
+from handdgcl.families.factorised import collision, factors, on_bones, sphere_radii
 from handdgcl.hands.camera import bone_scale
 from handdgcl.hands.contact import pair_contact, sealed_faces
 from handdgcl.hands.topology import BONES, LEFT, RIGHT
@@ -16,10 +16,10 @@ from handdgcl.rows import get_row
 
 
 def test_each_number_has_one_factor():
-    each = factors()
-    assert sorted(itertools.chain(*each)) == list(range(2 * HAND + 3))
-    assert [len(place) for place in each] == [3, 3, 3, 90, 20, 6]
-    assert max(each[1]) < HAND <= min(each[2])  # left, then right
+    each = factors((6, 45, 10, 3))
+    assert sorted(itertools.chain(*each)) == list(range(2 * 64 + 3))
+    assert [len(place) for place in each] == [3, 6, 6, 90, 20, 6]
+    assert max(each[1]) < 64 <= min(each[2])  # left, then right
 
 
 def pairs(hands, gaps):

@@ -17,18 +17,16 @@ from handdgcl.config import Config
 from handdgcl.data.batch import HandBatch
 from handdgcl.families import Learned
 from handdgcl.families.maps import STRIDE, Pyramid, heat_maps, peaks
-from handdgcl.families.parametric import CAMERA, RELATIVE, ROTATION, SHAPE, posed
+from handdgcl.families.parameters import RELATIVE, Parameters, still_at_first
 from handdgcl.hands import Hands
-from handdgcl.hands.camera import bone_scale, root_aligned, weak_perspective
+from handdgcl.hands.camera import weak_perspective
 from handdgcl.hands.topology import HANDS, JOINT_COUNT, LEFT, RIGHT
 from handdgcl.model.encoder import ImageEncoder
 from handdgcl.model.losses import Target
-from handdgcl.model.network import TYPICAL_CAMERA, HandLinear, Output
+from handdgcl.model.network import HandLinear, Output
 
 WIDTH = 48  # of the pyramid's maps
 HIDDEN = 128
-POSE = 45
-SIZES = (ROTATION, POSE, SHAPE, CAMERA)  # of a hand's numbers
 REACH = 3.0  # of a joint's attention exp(-d² / 3), d in px of the stage's map, as theirs
 STAGES = 3
 
@@ -36,11 +34,9 @@ STAGES = 3
 class Guess(NamedTuple):
     """A stage's two hands."""
 
-    numbers: Tensor  # [B,H,61]
-    relative_root: Tensor  # [B,3]
-    vertices: Tensor  # [B,H,V,3], root-aligned, units of |J9 - J0|
-    joints: Tensor  # [B,H,J,3], the same
-    scale: Tensor  # [B,H] metres
+    numbers: Tensor  # [B,H,64], of `Parameters`
+    output: Output
+    joints: Tensor  # [B,H,J,3], as the output's vertices
 
 
 class Network(nn.Module):
@@ -55,77 +51,61 @@ class Network(nn.Module):
         self.encoder = ImageEncoder(config.encoder, pretrained=pretrained)
         self.pyramid = Pyramid(config.encoder.widths, WIDTH)
         self.heat = nn.Sequential(nn.ReLU(), nn.Conv2d(WIDTH, len(HANDS) * JOINT_COUNT, 1))
-        pooled, both = self.encoder.features, len(HANDS) * sum(SIZES) + RELATIVE
-        self.start = head(WIDTH + pooled)
-        self.stages = nn.ModuleList(head(WIDTH + pooled + both) for _ in range(STAGES))
+        self.parameters_of = Parameters(hands)
+        pooled, each = self.encoder.features, self.parameters_of.count
+        both = len(HANDS) * each + RELATIVE
+        self.start = head(WIDTH + pooled, each)
+        self.stages = nn.ModuleList(head(WIDTH + pooled + both, each) for _ in range(STAGES))
         self.relation = nn.Linear(pooled, RELATIVE)
-        self.register_buffer("typical_camera", torch.tensor(TYPICAL_CAMERA), persistent=False)
-        self.hands = [hands]  # in a list: their weights are not the network's
 
     def forward(self, image: Tensor) -> Output:
         """Both hands of each image `[B, 3, S, S]`, RGB, 0 to 255."""
-        return self._output(image, self._read(image)[-1][-1])
+        return self._read(image)[-1][-1].output
 
     def learn(self, batch: HandBatch, target: Target, hands: Hands) -> Learned:
         """`families.Learned`; terms heat, stages (joints before the last), shape, equal (shapes), pose."""
         feature, heat, guesses = self._read(batch.image)
         early = [(guess.joints - target.joints).abs().mean() for guess in guesses[:-1]]
         numbers = torch.stack([guess.numbers for guess in guesses])
-        pose, shape = (numbers.split(SIZES, -1)[k] for k in (1, 2))
+        shape = numbers.split(self.parameters_of.sizes, -1)[2]
         terms = {
             "heat": functional.mse_loss(heat, heat_maps(batch.joints_2d, heat.shape[-1])),
             "stages": sum(early) / len(early),
-            "shape": shape.square().mean(),
             "equal": (shape[:, :, LEFT] - shape[:, :, RIGHT]).square().mean(),
-            "pose": pose.square().mean(),
         }
-        return Learned(feature, self._output(batch.image, guesses[-1]), terms)
+        return Learned(feature, guesses[-1].output, terms | self.parameters_of.priors(numbers))
 
     def _read(self, image: Tensor) -> tuple[Tensor, Tensor, list[Guess]]:
         """The pooled feature, heat maps `[B, H J, S_4, S_4]`, and the guesses of start and stages."""
         maps = self.encoder.maps(image)
         feature, maps = maps[-1].mean((2, 3)), self.pyramid(maps)
         heat = self.heat(maps[0])
-        with torch.autocast(image.device.type, enabled=False):  # bfloat16 would round rotations to 0.4 %
+        with torch.autocast(image.device.type, enabled=False):
             maps, heat, pooled = [m.float() for m in maps], heat.float(), feature.float()
             relation, size = self.relation(pooled), image.shape[-1]
             hot = heat.unflatten(1, (len(HANDS), -1)).amax(2).sigmoid()  # [B,H,S_4,S_4]
-            guesses = [self._guess(self.start, [under(maps[-1], hot), pooled], relation)]
+            guesses = [self._guess(self.start, [under(maps[-1], hot), pooled], relation, size)]
             place, sure = peaks(heat)
             for head_, image_map in zip(self.stages, maps[::-1], strict=False):
                 last = guesses[-1]
-                points = weak_perspective(self._camera(last, size), last.joints)
+                points = weak_perspective(last.output.camera, last.joints)
                 points = register(points, STRIDE * place, sure)
                 looked = under(image_map, nearby(points * image_map.shape[-1] / size, image_map.shape[-1]))
-                known = torch.cat([last.numbers.flatten(1), last.relative_root], 1)
-                guesses.append(self._guess(head_, [looked, pooled, known], relation))
+                known = torch.cat([last.numbers.flatten(1), relation], 1)
+                guesses.append(self._guess(head_, [looked, pooled, known], relation, size))
         return feature, heat, guesses
 
-    def _guess(self, layers: nn.Module, parts: list[Tensor], relation: Tensor) -> Guess:
+    def _guess(self, layers: nn.Module, parts: list[Tensor], relation: Tensor, size: int) -> Guess:
         """Hands from features; parts `[B, H, F]` of each hand or `[B, F]` of both."""
         each = [p if p.dim() == 3 else p[:, None].expand(-1, len(HANDS), -1) for p in parts]
-        numbers = layers(torch.cat(each, 2).transpose(0, 1)).transpose(0, 1)  # [B,H,61]
-        rotation, pose, shape, _ = numbers.split(SIZES, 2)
-        vertices = posed(self.hands[0], rotation, pose, shape)
-        joints = self.hands[0].joints(vertices)
-        scale = bone_scale(joints)[..., 0, 0]
-        return Guess(numbers, relation, root_aligned(vertices, joints), root_aligned(joints, joints), scale)
-
-    def _camera(self, guess: Guess, size: int) -> Tensor:
-        return size * (self.typical_camera + guess.numbers[..., -CAMERA:])
-
-    def _output(self, image: Tensor, guess: Guess) -> Output:
-        nothing = guess.scale.new_zeros(len(image), 0)
-        camera = self._camera(guess, image.shape[-1])
-        return Output(guess.vertices, guess.scale, camera, guess.relative_root, nothing, nothing)
+        numbers = layers(torch.cat(each, 2).transpose(0, 1)).transpose(0, 1)  # [B,H,64]
+        output = self.parameters_of(numbers, relation, size)
+        return Guess(numbers, output, self.parameters_of.hands[0].joints(output.vertices))
 
 
-def head(features: int) -> nn.Sequential:
-    """A hand's own two layers to its numbers, `[H, B, F]` → `[H, B, 61]`; at first near the mean hand."""
-    last = HandLinear(HIDDEN, sum(SIZES))
-    nn.init.normal_(last.weight, std=1e-3)
-    nn.init.zeros_(last.bias)
-    return nn.Sequential(HandLinear(features, HIDDEN), nn.ReLU(), last)
+def head(features: int, numbers: int) -> nn.Sequential:
+    """A hand's own two layers to its numbers, `[H, B, F]` → `[H, B, P]`; at first near the mean hand."""
+    return nn.Sequential(HandLinear(features, HIDDEN), nn.ReLU(), still_at_first(HandLinear(HIDDEN, numbers)))
 
 
 def under(image_map: Tensor, attention: Tensor) -> Tensor:

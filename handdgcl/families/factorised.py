@@ -1,12 +1,11 @@
 """Parameters with factorised refinement, in the manner of Rong et al. (IHMR, 3DV 2021).
 
 An iterative regressor gives both hands' parameters in three steps; then one small residual network a factor
-mends
-them, one factor after the other: relative root, rotation of the left hand and of the right, fingers, shapes,
-cameras. A step is kept, image by image, only if neither the distance to joints that a head of their own says
-nor the collision of the two hands grows. Reduced: the residual networks learn beside the regressor, which
-gets no gradient from them, in place of after it; collision is of spheres on the bones in place of a grid of
-distances. The part "collision" of a row adds a loss on it to the refinement.
+mends them, one factor after the other: relative root, rotation of the left hand and of the right, fingers,
+shapes, cameras. A step is kept, image by image, only if neither the distance to joints that a head of their
+own says nor the collision of the two hands grows. Reduced: the residual networks learn beside the regressor,
+which gets no gradient from them, in place of after it; collision is of spheres on the bones in place of a
+grid of distances. The part "collision" of a row adds a loss on it to the refinement.
 """
 
 import torch
@@ -15,48 +14,50 @@ from torch import Tensor, nn
 from handdgcl.config import Config
 from handdgcl.data.batch import HandBatch
 from handdgcl.families import Learned
-from handdgcl.families.parametric import RELATIVE, SHAPE, posed
+from handdgcl.families.parameters import RELATIVE, Parameters, relation_and_hands, still_at_first
 from handdgcl.hands import Hands
-from handdgcl.hands.camera import bone_scale, root_aligned
+from handdgcl.hands.camera import bone_scale
 from handdgcl.hands.topology import BONES, HANDS, JOINT_COUNT, LEFT, RIGHT
 from handdgcl.model.encoder import ImageEncoder
 from handdgcl.model.losses import Target
-from handdgcl.model.network import TYPICAL_CAMERA, Output
+from handdgcl.model.network import Output
 
 HIDDEN, SMALL = 256, 64
 STEPS = 3
-HAND = 3 + 45 + SHAPE + 3  # a hand's rotation, fingers, shape, camera
 ALONG = torch.linspace(0, 1, 4)[1:]  # places of spheres on a bone, in its length
-OFFSET = {"rotation": slice(0, 3), "fingers": slice(3, 48), "shape": slice(48, 58), "camera": slice(58, 61)}
 
 
-def factors() -> list[list[int]]:
-    """Which of the `2 · 61 + 3` numbers each factor may change, in the order of the refinement."""
-    of_hand = lambda hand, name: list(range(HAND * hand, HAND * (hand + 1)))[OFFSET[name]]
-    both = lambda name: of_hand(LEFT, name) + of_hand(RIGHT, name)
-    relation = list(range(len(HANDS) * HAND, len(HANDS) * HAND + RELATIVE))
-    turns = [of_hand(LEFT, "rotation"), of_hand(RIGHT, "rotation")]
-    return [relation, *turns, both("fingers"), both("shape"), both("camera")]
+def factors(sizes: tuple[int, ...]) -> list[list[int]]:
+    """Which numbers each factor may change, in the order of the refinement.
+
+    Args:
+        sizes: of a hand's rotation, fingers, shape and camera; the relative root's three follow both hands'.
+    """
+    count = len(HANDS) * sum(sizes)
+    parts = [torch.arange(count).view(len(HANDS), -1).split(sizes, 1)[k] for k in range(4)]
+    rotation, fingers, shape, camera = parts
+    relation = torch.arange(count, count + RELATIVE)
+    order = [relation, rotation[LEFT], rotation[RIGHT], fingers, shape, camera]
+    return [place.flatten().tolist() for place in order]
 
 
 class Network(nn.Module):
     """Image → parameters, step by step → refined factor by factor → two hands."""
 
     # Theirs: pose and joints 10, collision 1, shape equality 0.1.
-    WEIGHTS = {"evidence": 10.0, "refined": 10.0, "shape": 0.01, "collision": 1.0}  # noqa: RUF012
+    WEIGHTS = {"evidence": 10.0, "refined": 10.0, "pose": 0.01, "shape": 0.01, "collision": 1.0}  # noqa: RUF012
 
     def __init__(self, config: Config, parts: tuple[str, ...], hands: Hands, *, pretrained: bool = True):
         super().__init__()
         self.encoder = ImageEncoder(config.encoder, pretrained=pretrained)
         self.collide = "collision" in parts
-        pooled, self.count = self.encoder.features, len(HANDS) * HAND + RELATIVE
+        self.parameters_of = Parameters(hands)
+        pooled, self.count = self.encoder.features, len(HANDS) * self.parameters_of.count + RELATIVE
         self.regressor = layers(pooled + self.count, HIDDEN, self.count)
         self.evidence = nn.Linear(pooled, len(HANDS) * JOINT_COUNT * 3 + RELATIVE)
-        self.factors = factors()
+        self.factors = factors(self.parameters_of.sizes)
         self.refine = nn.ModuleList(layers(pooled + self.count, SMALL, len(k)) for k in self.factors)
-        self.register_buffer("typical_camera", torch.tensor(TYPICAL_CAMERA), persistent=False)
         self.register_buffer("radius", sphere_radii(hands), persistent=False)
-        self.hands = [hands]  # in a list: their weights are not the network's
 
     def forward(self, image: Tensor) -> Output:
         """Both hands of each image `[B, 3, S, S]`, RGB, 0 to 255; a factor's step where it does no harm."""
@@ -74,7 +75,7 @@ class Network(nn.Module):
             return self._hands(state, size)
 
     def learn(self, batch: HandBatch, target: Target, hands: Hands) -> Learned:
-        """`families.Learned`, the output before refinement; terms evidence, refined, shape, collision."""
+        """`families.Learned`, its output unrefined; terms evidence, refined, pose, shape, collision."""
         feature, size = self.encoder(batch.image), batch.image.shape[-1]
         with torch.autocast(feature.device.type, enabled=False):
             pooled = feature.float()
@@ -84,18 +85,16 @@ class Network(nn.Module):
                 mended = self._step(mended, place, network, pooled.detach())
             first, last = self._hands(state, size), self._hands(mended, size)
             true = torch.cat([target.joints.flatten(1), target.relative_root], 1)
-            shape = state[:, : len(HANDS) * HAND].unflatten(1, (len(HANDS), HAND))[..., OFFSET["shape"]]
             terms = {
                 "evidence": (self.evidence(pooled) - true).abs().mean(),
                 "refined": (self._joints(last) - true).abs().mean(),
-                "shape": shape.square().mean(),
-            }
+            } | self.parameters_of.priors(relation_and_hands(state)[1])
             if self.collide:
                 terms["collision"] = self._collision(last).mean()
         return Learned(feature, first, terms)
 
     def _regress(self, feature: Tensor) -> Tensor:
-        """Numbers `[B, 125]`, from those of the mean hand on."""
+        """Numbers `[B, 131]`, from those of the mean hand on."""
         state = feature.new_zeros(len(feature), self.count)
         for _ in range(STEPS):
             state = state + self.regressor(torch.cat([feature, state], 1))
@@ -108,34 +107,27 @@ class Network(nn.Module):
         return state + change
 
     def _hands(self, state: Tensor, size: int) -> Output:
-        both, relation = state.split([len(HANDS) * HAND, RELATIVE], 1)
-        numbers = both.unflatten(1, (len(HANDS), HAND))
-        rotation, pose, shape, camera = (numbers[..., part] for part in OFFSET.values())
-        vertices = posed(self.hands[0], rotation, pose, shape)
-        joints = self.hands[0].joints(vertices)
-        nothing = state.new_zeros(len(state), 0)
-        camera = size * (self.typical_camera + camera)
-        scale = bone_scale(joints)[..., 0, 0]
-        return Output(root_aligned(vertices, joints), scale, camera, relation, nothing, nothing)
+        relative_root, numbers = relation_and_hands(state)
+        return self.parameters_of(numbers, relative_root, size)
 
     def _joints(self, output: Output) -> Tensor:
         """What the evidence speaks of: root-aligned joints and relative root, `[B, 129]`."""
-        return torch.cat([self.hands[0].joints(output.vertices).flatten(1), output.relative_root], 1)
+        return torch.cat(
+            [self.parameters_of.hands[0].joints(output.vertices).flatten(1), output.relative_root], 1
+        )
 
     def _harm(self, output: Output, said: Tensor) -> Tensor:
         """What may not grow, `[2, B]`: distance to the evidence and collision."""
         return torch.stack([(self._joints(output) - said).abs().mean(1), self._collision(output)])
 
     def _collision(self, output: Output) -> Tensor:
-        joints = self.hands[0].joints(output.metric_vertices())
+        joints = self.parameters_of.hands[0].joints(output.metric_vertices())
         return collision(joints, self.radius, output.scale)
 
 
 def layers(features_in: int, hidden: int, features_out: int) -> nn.Sequential:
-    """Two layers, whose first output is nearly 0."""
-    last = nn.Linear(hidden, features_out)
-    nn.init.normal_(last.weight, std=1e-3)
-    nn.init.zeros_(last.bias)
+    """Two layers, whose output is nearly 0 at first."""
+    last = still_at_first(nn.Linear(hidden, features_out))
     return nn.Sequential(nn.Linear(features_in, hidden), nn.ReLU(), last)
 
 

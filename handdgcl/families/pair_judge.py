@@ -16,9 +16,10 @@ from handdgcl.config import Config
 from handdgcl.data.batch import HandBatch
 from handdgcl.families import Learned
 from handdgcl.families.maps import DRAWN, STRIDE, Pyramid, heat_maps, nearest_surface, peaks, under_heat
+from handdgcl.families.parameters import UPRIGHT, still_at_first
 from handdgcl.hands import Hands
-from handdgcl.hands.camera import bone_scale
-from handdgcl.hands.topology import HANDS, JOINT_COUNT, LEFT, ROOT_JOINT
+from handdgcl.hands.camera import bone_scale, root_aligned
+from handdgcl.hands.topology import HANDS, JOINT_COUNT, ROOT_JOINT
 from handdgcl.model.encoder import ImageEncoder
 from handdgcl.model.losses import Target
 from handdgcl.model.network import TYPICAL_BONE_M, TYPICAL_CAMERA, Output
@@ -39,12 +40,9 @@ class Network(nn.Module):
         self.encoder = ImageEncoder(config.encoder, pretrained=pretrained)
         self.pyramid = Pyramid(config.encoder.widths, WIDTH)
         self.maps = nn.Sequential(nn.ReLU(), nn.Conv2d(WIDTH, 2 * JOINTS, 1))  # heat, depth
-        # Of the whole image: places and visibility of joints; camera's s and |J9 - J0| of hands; relative
-        # root.
+        # Of the whole image: joints' places and visibility, hands' camera s and |J9 - J0|, relative root.
         self.sizes = (2 * JOINTS, JOINTS, 2 * len(HANDS), 3)
-        self.whole = nn.Linear(self.encoder.features, sum(self.sizes))
-        nn.init.normal_(self.whole.weight, std=1e-3)
-        nn.init.zeros_(self.whole.bias)
+        self.whole = still_at_first(nn.Linear(self.encoder.features, sum(self.sizes)))
         self.judge = judge() if "judge" in parts else None
         self.register_buffer("rest", resting(hands), persistent=False)
 
@@ -96,9 +94,8 @@ class Network(nn.Module):
         root = place[:, :, [ROOT_JOINT]]
         joints = torch.cat([(place - root) / scale[..., None, None], z[..., None]], -1)
         joints = joints - joints[:, :, [ROOT_JOINT]]
-        stretch = bone_scale(joints).clamp(
-            min=1e-3
-        )  # so that |J9 - J0| is 1; the camera's scale makes up for it
+        # So that |J9 - J0| is 1; the camera's scale makes up for it.
+        stretch = bone_scale(joints).clamp(min=1e-3)
         nothing = place.new_zeros(len(place), 0)
         camera = torch.cat([(scale[..., None, None] * stretch)[..., 0], root[:, :, 0]], -1)
         empty = place.new_zeros(len(place), len(HANDS), 0, 3)
@@ -117,10 +114,7 @@ def judge() -> nn.Sequential:
 def resting(hands: Hands) -> Tensor:
     """Where joints are at rest, `[H, J, 3]`: fingers up in the image, root at the origin, in |J9 - J0|."""
     joints = hands.joints(hands.template[None])[0]
-    joints = (joints - joints[:, [ROOT_JOINT]]) / bone_scale(joints)
-    upright = joints[..., [2, 0, 1]].clone()  # the right hand's fingers point to -x at rest
-    upright[LEFT] *= upright.new_tensor([-1, -1, 1])  # the left one's to x
-    return upright
+    return root_aligned(joints, joints) @ UPRIGHT.to(joints).mT
 
 
 def pair(joints: Tensor, relative_root: Tensor) -> Tensor:

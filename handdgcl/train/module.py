@@ -18,7 +18,7 @@ from handdgcl.model.disturb import Generated
 from handdgcl.model.losses import Target, reconstruction_terms, target_of, weights
 from handdgcl.model.metrics import Points, concatenate, position_errors
 from handdgcl.model.network import GraphSide
-from handdgcl.rows import Row, strength
+from handdgcl.rows import Row, rate, strength
 
 MONITORED = 512  # validation images whose features are looked at
 
@@ -177,9 +177,9 @@ class TrainingModule(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam; the paper's halving on a plateau of the training loss, or one cycle for short runs."""
-        settings = self.config.train
+        settings, lr = self.config.train, rate(self.row, self.config)
         parameters = [p for p in self.parameters() if p.requires_grad]
-        optimizer = torch.optim.Adam(parameters, lr=settings.lr, fused=True)
+        optimizer = torch.optim.Adam(parameters, lr=lr, fused=True)
         if settings.schedule == "plateau":
             # The 4th epoch in a row that gains less than 1e-4 halves the rate (section 4.1).
             scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
@@ -187,7 +187,7 @@ class TrainingModule(LightningModule):
             )
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": "train_loss"}}
         scheduler = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, settings.lr, total_steps=int(self.trainer.estimated_stepping_batches), pct_start=0.15
+            optimizer, lr, total_steps=int(self.trainer.estimated_stepping_batches), pct_start=0.15
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
