@@ -7,6 +7,7 @@ from scored import K, N
 from handdgcl.config import from_dict, load_config, to_dict
 from handdgcl.data.prepare import prepare_split
 from handdgcl.hands import load_hands
+from handdgcl.hands.topology import LEFT
 from handdgcl.project import Project, project_root
 from handdgcl.train.run import train_row
 
@@ -93,3 +94,15 @@ def prediction(truth, hands):
     return {
         h: 1.05 * truth[h] + random.normal(0, 0.003, (N, 778, 3)) + [0.01, 0, 0.02] for h in ("left", "right")
     }
+
+
+@pytest.fixture(scope="session")
+def pairs(hands):
+    """Pairs of posed hands `[B, H, V, 3]` m, from apart to deep in each other; the second one touches."""
+    random = torch.Generator().manual_seed(1)
+    pose = 0.2 * torch.randn(6, 2, 48, generator=random)
+    vertices = hands(pose, torch.zeros(6, 2, 10), torch.zeros(6, 2, 3)).double()
+    centred = vertices - vertices.mean(2, keepdim=True)
+    apart = torch.tensor([0.5, 0.03, 0.025, 0.02, 0.01, 0.0])[:, None]
+    centred[:, LEFT, :, 1] += apart
+    return centred.numpy()

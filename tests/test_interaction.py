@@ -13,18 +13,14 @@ from scipy.spatial.transform import Rotation
 
 from handdgcl.data.batch import HandBatch
 from handdgcl.evaluate.interaction import (
-    FILL,
-    GRID,
     failures,
     interaction_errors,
-    mask_errors,
     true_interaction,
     true_masks,
 )
 from handdgcl.evaluate.run import TrueSplit, contact_errors
 from handdgcl.hands.camera import bone_scale, relative_root, root_aligned
 from handdgcl.hands.contact import closeness, pair_contact, seal, sealed_faces
-from handdgcl.hands.raster import rasterize
 from handdgcl.hands.topology import LEFT, RIGHT
 from handdgcl.model.network import Output
 
@@ -32,18 +28,6 @@ from handdgcl.model.network import Output
 @pytest.fixture(scope="module")
 def faces(hands):
     return sealed_faces(hands)
-
-
-@pytest.fixture(scope="module")
-def pairs(hands):
-    """Pairs of posed hands `[B, H, V, 3]` m, from apart to deep in each other; the second one touches."""
-    random = torch.Generator().manual_seed(1)
-    pose = 0.2 * torch.randn(6, 2, 48, generator=random)
-    vertices = hands(pose, torch.zeros(6, 2, 10), torch.zeros(6, 2, 3)).double()
-    centred = vertices - vertices.mean(2, keepdim=True)
-    apart = torch.tensor([0.5, 0.03, 0.025, 0.02, 0.01, 0.0])[:, None]
-    centred[:, LEFT, :, 1] += apart
-    return centred.numpy()
 
 
 def spheres(*, radii, distance):
@@ -190,41 +174,6 @@ def test_what_cannot_be_measured_is_nan_and_counted(pairs, faces, monkeypatch):
     errors = interaction_errors(pairs, true_interaction(pairs, open_faces), open_faces)
     assert failures(errors)["penetration_volume_cm3"] == 5 and errors["penetration_volume_cm3"][0] == 0
     assert errors["penetration_depth_mm"][-1] > 5
-
-
-def test_masks_against_sets_of_cells(hands, pairs):
-    points = torch.as_tensor(pairs[..., :2] * 1000 + 128)
-    moved = points + torch.tensor([[[8.0, 3.0]], [[0.0, 0.0]]])
-    errors = mask_errors(moved, true_masks(points, hands.faces), hands.faces)
-    for k in range(len(points)):
-        low, high = points[k].flatten(0, 1).amin(0), points[k].flatten(0, 1).amax(0)
-        scale, centre = GRID * FILL / (high - low).max(), (low + high) / 2
-        cells = []
-        for x in (points, moved):
-            grid = (scale * (x[k] - centre) + GRID / 2).float()
-            drawn = [
-                rasterize(grid[[h]], torch.ones(1, 778), hands.faces[h], height=GRID, width=GRID).face[0] >= 0
-                for h in (LEFT, RIGHT)
-            ]
-            cells.append([set(map(tuple, mask.nonzero().tolist())) for mask in drawn])
-        (left, right), (left_moved, right_moved) = cells
-        iou = lambda a, b: len(a & b) / len(a | b)
-        expected = [iou(left, left_moved), iou(right, right_moved)]
-        assert errors["mask_iou"][k].tolist() == pytest.approx(expected, abs=0.01)
-        assert errors["mask_pair_iou"][k].item() == pytest.approx(
-            iou(left | right, left_moved | right_moved), abs=0.01
-        )
-    assert errors["mask_iou"][:, LEFT].max() < 0.95 and errors["mask_iou"][:, RIGHT].min() > 0.999
-
-
-def test_masks_of_hands_out_of_sight_do_not_overlap(hands, pairs):
-    points = torch.as_tensor(pairs[..., :2] * 1000)
-    truth = true_masks(points, hands.faces)
-    assert (mask_errors(points, truth, hands.faces)["mask_iou"] == 1).all()
-    assert (mask_errors(points * 10 + 1e9, truth, hands.faces)["mask_iou"] == 0).all()
-    # seen by a camera of twice the resolution
-    zoomed = mask_errors(2 * points + 4, true_masks(2 * points, hands.faces), hands.faces)["mask_iou"]
-    assert torch.allclose(zoomed, mask_errors(points + 2, truth, hands.faces)["mask_iou"], atol=0.01)
 
 
 def test_the_networks_hands_are_measured_where_it_puts_them(hands, pairs, faces):
