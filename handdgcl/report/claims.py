@@ -63,15 +63,16 @@ def verdicts(
     Returns:
         claim, statement, verdict; measure to high of the difference least in the paper's favour;
         seeds_needed, of an undecided claim, to show with 80 % power that an effect of 0 does not matter;
-        p_<question>, corrected.
+        p_<question>, corrected but for C9's.
     """
     asked = {name: _asked(table, claim) for name, claim in CLAIMS.items()}
     p = pd.DataFrame(
         {name: questions(lines, CLAIMS[name].sign) for name, lines in asked.items() if len(lines)}
     ).T
     if len(p):
-        of_paper = p.index != "C9"  # asked of other rows, so apart
+        of_paper = p.index != "C9"  # asked of other rows, so apart, and of the sign alone
         p[of_paper] = p[of_paper].apply(holm)
+        p.loc[~of_paper, ["half", "less", "equivalent"]] = np.nan
     answers = []
     for name, claim in CLAIMS.items():
         answer = {"claim": name, "statement": claim.statement, "verdict": UNMEASURED}
@@ -80,7 +81,7 @@ def verdicts(
         elif len(asked[name]):
             answer |= {"verdict": _verdict(p.loc[name])} | _weakest(asked[name], claim.sign)
             answer |= p.loc[name].add_prefix("p_").to_dict()
-            if answer["verdict"] == UNDECIDED:
+            if answer["verdict"] == UNDECIDED and name != "C9":
                 answer["seeds_needed"] = seeds_needed(asked[name])
             if dead := dict.fromkeys(row for pair in claim.pairs for row in pair if row in inert):
                 names = ", ".join(map(row_title, dead)).replace("GCN + ", "")

@@ -1,5 +1,7 @@
 """Drawing two hands: shaded meshes and skeletons over a picture, and samples side by side."""
 
+from textwrap import fill
+
 import cv2
 import numpy as np
 import pandas as pd
@@ -43,11 +45,8 @@ def draw_hands(
     Returns:
         `[height, width, 3]` uint8.
     """
-    points_2d, vertices, faces = (
-        points_2d.detach().float().cpu(),
-        vertices.detach().float().cpu(),
-        faces.cpu(),
-    )
+    points_2d, vertices = (points.detach().float().cpu() for points in (points_2d, vertices))
+    faces = faces.cpu()
     flat, side = points_2d.flatten(0, 1), torch.tensor(picture.shape[1::-1])
     low = flat.amin(0).floor().long().clamp(min=0).minimum(side).tolist()  # only this window changes
     high = flat.amax(0).ceil().long().clamp(min=0).minimum(side).tolist()
@@ -218,7 +217,8 @@ def qualitative_figure(samples: pd.DataFrame, store: Store, models: dict[str, Tr
         meshes.append((weak_perspective(output.camera, output.vertices), output.metric_vertices()))
     last = f"{rows[-1]},\n"
     titles = ["Input", "Ground truth", *rows, last + "overlay", "Ground truth,\nside", last + "side"]
-    titles = [title.replace(" + ", " +\n") for title in titles]
+    titles = [title.replace(" + ", " +\n").split("\n") for title in titles]
+    titles = ["\n".join(fill(line, 20) for line in title) for title in titles]
     figure = Figure(figsize=(1.7 * len(titles) + 0.6, 1.78 * len(samples) + 0.5), layout="constrained")
     axes = figure.subplots(len(samples), len(titles), squeeze=False)
     faces = trained.hands.faces

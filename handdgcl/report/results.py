@@ -10,12 +10,13 @@ import pandas as pd
 
 from handdgcl.files import InputError, replacing
 from handdgcl.model.metrics import means
-from handdgcl.rows import MEAN_HAND, ROWS, TABLE_2
+from handdgcl.rows import FAMILIES, MEAN_HAND, ROWS, TABLE_2
 
 BASELINE, DGCLNET, BEST = "baseline", "dgclnet", "similarity"
 ERRORS = ("mpjpe", "mpvpe")
 TOLERANCE = 1e-4  # relative, between metrics.json and the mean of samples.csv: the rounding of the CSV
 README_MARKS = "<!-- results: written by notebooks/06_tables.ipynb -->", "<!-- end of results -->"
+_OF_NO_ROW = ("profile", "reports", "seeds", "controls", "families", "rates")  # parameters that decide none
 _REMEDY = "delete its folder and run `dvc repro` again"
 _RUN = ["row", "title", "seed"]
 _KEYS = ("commit", "machine", "metrics", "parameters", "row", "seed")
@@ -141,7 +142,8 @@ def parameter_differences(results: Results) -> pd.DataFrame:
     A changed weight trains the rows that use it alone: no error, but a reader must see it.
     """
     table = pd.json_normalize(list(results.facts["parameters"])).astype(str)
-    table = table.drop(columns=["profile", "reports", "seeds"], errors="ignore")
+    of_others = [name for name in table if name in _OF_NO_ROW or name.startswith("rates.")]
+    table = table.drop(columns=of_others)
     table = table.loc[:, table.nunique() > 1].assign(runs=results.facts["run"])
     long = table.melt("runs", var_name="parameter")
     return long.groupby(["parameter", "value"], sort=False)["runs"].agg(", ".join).reset_index()
@@ -163,14 +165,14 @@ def dvc_metrics(results: Results) -> dict[str, dict[str, float]]:
 def table_2(results: Results) -> pd.DataFrame:
     """Every row's error and its difference to the baseline of equal seed, the paper's beside ours.
 
-    A row of the paper that was not run has the paper's columns only; rows that the paper lacks come last.
+    A row of the paper that was not run has the paper's columns only; controls come last.
 
     Returns:
         row, title, then for m in mpjpe, mpvpe: paper_m_mm, paper_m_difference_mm, m_mm (mean over
         seeds), m_sd_mm, m_difference_mm, m_difference_sd_mm; seeds, the number of seeds.
     """
     ours = summary(results)
-    rows = [MEAN_HAND, *TABLE_2, *(row for row in ours.index if row not in (MEAN_HAND, *TABLE_2))]
+    rows = [MEAN_HAND, *TABLE_2, *ours.index.difference([MEAN_HAND, *TABLE_2, *FAMILIES], sort=False)]
     table = ours.reindex(rows)
     by_seed = results.metrics.set_index(["row", "seed"])
     columns = ["title"]
