@@ -1,6 +1,6 @@
 # make reproduce                 the study: environment, pipeline, report
 # make reproduce PROFILE=smoke   the same in minutes, for a first look
-# make reproduce PROFILE=long    the study that the README shows, in hours
+# make reproduce PROFILE=long    the study that the README shows, in many hours
 # make test                      lint and tests
 # make bench                     how fast, as ratios to the bare work
 PROFILE ?= default
@@ -42,7 +42,7 @@ reproduce: $(VENV)/installed
 	@test ! -L runs || { echo "runs is a link, which DVC does not track: clone onto the disk that has room"; exit 1; }
 	@git rev-parse --quiet --verify HEAD >/dev/null || { echo "no Git commit here, which DVC needs: clone the project,"; \
 		echo "or git init && git add -A && git -c user.name=me -c user.email=me@localhost commit -qm start"; exit 1; }
-	@echo "profile $(PROFILE): on two cores, smoke takes minutes, default about an hour, long several; all can be interrupted"
+	@echo "profile $(PROFILE): on two cores, smoke takes minutes, default about two hours, long many; all can be interrupted"
 	@if grep -qx 'profile: $(PROFILE)' params.yaml; then set -- dvc repro; else set -- dvc exp run -S profile=$(PROFILE); fi; \
 	$(call supervised,"$$@")
 	@echo "report: $(CURDIR)/$$(sed -n 's/^reports: //p' params.yaml)/index.html"

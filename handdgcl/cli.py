@@ -96,12 +96,13 @@ def _add_score(commands: argparse._SubParsersAction) -> None:
         "score",
         help="measure any method's two-hand meshes",
         description="Prints a table of all errors. Each file is an .npz with left and right, [N, 778, 3] in "
-        "metres. Optional: joints_left and joints_right, [N, 21, 3], otherwise regressed; the truth's "
-        "intrinsics, [3, 3] or [N, 3, 3], for pixel errors, masks and bins by overlap; left_px and right_px, "
-        "[N, 778, 2], where a prediction has a camera of its own.",
+        "metres; a prediction may have joints_left and joints_right, [N, 21, 3], alone. Optional: those "
+        "joints, otherwise regressed; image_id, [N], which joins the files; the truth's intrinsics, [3, 3] "
+        "or [N, 3, 3], for pixel errors, masks and bins by overlap; left_px and right_px, [N, 778, 2], where "
+        "a prediction has a camera of its own.",
     )
     score.add_argument("--pred", required=True, type=Path, metavar="NPZ", help="the predicted hands")
-    score.add_argument("--truth", required=True, type=Path, metavar="NPZ", help="the true hands, same order")
+    score.add_argument("--truth", required=True, type=Path, metavar="NPZ", help="the true hands, same pairs")
     score.add_argument(
         "--hands",
         default="open",

@@ -8,7 +8,7 @@ import torch
 
 from handdgcl.families import build_network
 from handdgcl.families.cascade import REACH, STAGES, nearby, register, under
-from handdgcl.families.maps import STRIDE, heat_maps, peaks
+from handdgcl.families.maps import STRIDE, heat_loss, heat_maps, peaks
 from handdgcl.rows import get_row
 
 
@@ -43,10 +43,25 @@ def test_attention_is_the_union_of_bells_and_pools_under_itself():
         assert pooled[h] == pytest.approx(expected)
 
 
-def test_peaks_are_where_the_heat_is():
-    joints = torch.rand(1, 2, 21, 2) * 40 + 12  # px of a crop of 64
-    place, hot = peaks(10 * heat_maps(joints, 16))
-    assert (STRIDE * place - joints).abs().max() <= STRIDE / 2 + 1e-3 and (hot > 5).all()
+@pytest.mark.parametrize("size", [16, 64])
+@pytest.mark.parametrize("height", [1.0, 0.5, 0.3])
+def test_peaks_are_where_the_heat_is_however_low(size, height):
+    """Whatever the map's size: the background, with some noise on it, does not count."""
+    random = torch.Generator().manual_seed(0)
+    joints = (0.2 + 0.6 * torch.rand(1, 2, 21, 2, generator=random)) * STRIDE * size  # px of the crop
+    heat = height * heat_maps(joints, size)
+    place, hot = peaks(heat + 0.01 * torch.randn(heat.shape, generator=random))
+    assert (STRIDE * place - joints).abs().max() <= STRIDE / 2 and (hot - height).abs().max() < 0.3 * height
+    nothing = peaks(torch.zeros(1, 42, size, size))[0]
+    assert torch.allclose(nothing, torch.full_like(nothing, size / 2))  # no heat: the middle
+
+
+def test_the_heat_loss_is_summed_over_a_map():
+    random = np.random.default_rng(3)
+    heat, joints = random.normal(size=(2, 42, 8, 8)), 32 * random.random((2, 2, 21, 2))
+    wanted = heat_maps(torch.tensor(joints), 8).numpy()
+    expected = np.mean([((heat[b, k] - wanted[b, k]) ** 2).sum() for b in range(2) for k in range(42)])
+    assert heat_loss(torch.tensor(heat), torch.tensor(joints)).item() == pytest.approx(expected)
 
 
 def test_each_stage_changes_the_hands_and_only_the_last_is_put_out(tiny_config, hands):

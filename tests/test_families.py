@@ -24,6 +24,8 @@ from handdgcl.hands.camera import project
 from handdgcl.hands.mano_files import read_model
 from handdgcl.hands.raster import silhouettes
 from handdgcl.hands.topology import HANDS, LEFT, RIGHT
+from handdgcl.model.losses import reconstruction_terms, target_of, weights
+from handdgcl.model.network import Output
 from handdgcl.rows import FAMILIES, get_row
 
 
@@ -152,6 +154,40 @@ def test_rows_start_from_the_baselines_encoder(tiny_config, hands, name):
     assert all(torch.equal(own[key], value) for key, value in base.items())
 
 
+@pytest.mark.parametrize("name", FAMILIES)
+def test_all_of_a_family_learns(tiny_config, hands, batch, name):
+    """A weight without a gradient would be dead, and stop training on several devices."""
+    torch.manual_seed(0)
+    network, target = build_network(get_row(name), tiny_config, hands), target_of(batch)
+    learned = network.learn(batch, target, hands)
+    terms = reconstruction_terms(learned.output, learned.output.joints_of(hands), target)
+    weight = weights(tiny_config.loss) | network.WEIGHTS
+    sum(weight[name] * term for name, term in (terms | learned.terms).items()).backward()
+    assert [key for key, p in network.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+@pytest.mark.parametrize("name", ["parametric6", "factorised"])
+def test_what_is_true_costs_nothing(tiny_config, hands, batch, name, monkeypatch):
+    """Neither the mask of true hands nor collisions that are there, and no mask moves the camera."""
+    network, target = build_network(get_row(name), tiny_config, hands), target_of(batch)
+    fit = torch.stack([lines_to(batch.vertices_2d[:, h], target.vertices[:, h, :, :2]) for h in (0, 1)], 1)
+    camera = fit.requires_grad_()
+    true = Output(target.vertices, target.scale, camera, target.relative_root, *2 * [torch.zeros(0)])
+    monkeypatch.setattr(network.parameters_of, "forward", lambda *_: true)
+    terms = network.learn(batch, target, hands).terms
+    if name == "factorised":
+        assert terms["collision"] == 0
+    else:
+        assert terms["mask"] < 0.02 and not terms["mask"].requires_grad
+
+
+def lines_to(points_2d, points):
+    """The weak-perspective camera `[B, 3]` that brings points `[B, V, 2]` nearest to px `[B, V, 2]`."""
+    off, wanted = points - points.mean(1, keepdim=True), points_2d - points_2d.mean(1, keepdim=True)
+    scale = (off * wanted).sum((1, 2)) / off.square().sum((1, 2))
+    return torch.cat([scale[:, None], points_2d.mean(1) - scale[:, None] * points.mean(1)], 1)
+
+
 class VerticesOf(torch.nn.Module):
     def __init__(self, network):
         super().__init__()
@@ -164,6 +200,8 @@ class VerticesOf(torch.nn.Module):
 @pytest.mark.parametrize("name", ["attention", "parametric6", "cascade", "factorised"])
 def test_a_family_goes_through_everything(train, project, name):
     checkpoint = train(name)
+    written = checkpoint.stat().st_mtime_ns
+    assert train(name) == checkpoint and checkpoint.stat().st_mtime_ns == written  # once is enough
     trained = load_model(checkpoint)
     image = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
     with torch.inference_mode():

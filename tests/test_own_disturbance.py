@@ -33,15 +33,14 @@ def test_a_class_and_a_line_are_enough_and_nothing_else_is_trained_again(
         ROOT / "handdgcl", tmp_path / "copy" / "handdgcl", ignore=shutil.ignore_patterns("__pycache__")
     )
     told = re.search(
-        r"# handdgcl/model/drop_nodes.py\n(.*?)# handdgcl/rows.py: *(Row.*?)\n",
+        r"# handdgcl/model/drop_nodes.py\n(.*?)# handdgcl/rows.py: *(Row.*?)\n# and on its top: *(.*?)\n",
         (ROOT / "README.md").read_text(),
         re.S,
     )
     model, rows = (tmp_path / "copy" / "handdgcl" / name for name in ("model/drop_nodes.py", "rows.py"))
-    model.write_text(f"import torch\n\nfrom handdgcl.model.disturb import Disturbance\n\n\n{told[1]}")
+    model.write_text(told[1])
     text = rows.read_text().replace("        # Controls,", f"        {told[2]}\n        # Controls,")
-    imported = "from handdgcl.model.drop_nodes import DropNodes\n\n\n@dataclass"
-    rows.write_text(text.replace("\n\n@dataclass", f"\n{imported}", 1))
+    rows.write_text(text.replace("\n\n@dataclass", f"\n{told[3]}\n\n\n@dataclass", 1))
     (tmp_path / "params.yaml").write_text(json.dumps(to_dict(tiny_config)))
     done = subprocess.run(
         [sys.executable, "-c", RUN],

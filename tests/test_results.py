@@ -99,7 +99,11 @@ def test_table_1_is_quoted_and_measured_apart(rows):
     assert list(ours.index) == ["mean", "baseline", "attention", "similarity"]
     assert ours.loc["mean", "mpjpe_mm"] == pytest.approx(plain_mean(rows / "mean-0", "mpjpe_mm"))
     assert ours.loc["attention", ["collisions", "depth_mm"]].tolist() == [3 / 8, 2]
+    assert rival_pairs(read_results(rows)) == []  # of its seeds some were not run
+    for seed in (1, 2):
+        write_run(rows, "attention", seed, images=4, columns={"penetration_depth_mm": depth})
     assert rival_pairs(read_results(rows)) == [("similarity", "attention")]
+    assert "attention" not in set(table_2(read_results(rows))["row"])
 
 
 def test_a_table_reads_back(rows, tmp_path):

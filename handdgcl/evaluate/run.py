@@ -221,6 +221,7 @@ def _check_parameters(checkpoint: Path, row: Row, trained: Config, asked: Config
     for key, value in now.items():
         if was[key] != value and key != "data.hands":  # that folder may have moved
             name = f"disturb.{row.disturbance.name}" if key == "strength" else key
+            name = f"rates.{row.name}" if key == "train.lr" and row.name in asked.rates else name
             raise InputError(
                 f"{checkpoint}: trained with {name} = {was[key]!r}, not {value!r}; "
                 f"train it again (`dvc repro`) or set {name} back"

@@ -22,7 +22,7 @@ class Learned:
     """What a family's network makes of a training batch.
 
     Attributes:
-        feature: `[B, C]`, the encoder's, where the pull of each term is measured.
+        feature: `[B, C]`, the encoder's, where the pull of terms is measured; terms of maps have none there.
         output: as at inference.
         terms: the family's own, unweighted.
     """

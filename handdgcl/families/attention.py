@@ -87,13 +87,13 @@ class Network(HandDGCL):
 
     # Theirs are 100, 500, 30 beside vertices' 100, in other units: in those shares (vertices weigh 10 here)
     # the encoder served the maps alone, and the hands stayed at the mean hand for a short run.
-    WEIGHTS = {"heat": 1.0, "mask": 1.0, "dense": 0.1}  # noqa: RUF012
+    WEIGHTS = {"heat": 0.3, "mask": 1.0, "dense": 0.1}  # noqa: RUF012
 
     def __init__(self, config: Config, parts: tuple[str, ...], hands: Hands, *, pretrained: bool = True):
         super().__init__(config.encoder, config.graph, hands, pretrained=pretrained)
         features, stages = config.graph.features, len(config.encoder.widths)
         self.levels = [stages - k for k in BEFORE_LAST if stages >= k] if "image" in parts else []
-        self.pyramid = Pyramid(config.encoder.widths, WIDTH)
+        self.pyramid = Pyramid(config.encoder.widths, WIDTH, {0, *self.levels})
         self.heads = MapHeads(WIDTH)
         self.image = ImageAttention(features, WIDTH, len(self.levels)) if self.levels else None
         self.cross = CrossHand(features) if self.levels and "cross" in parts else None

@@ -16,7 +16,7 @@ from torch.nn import functional
 from handdgcl.config import Config
 from handdgcl.data.batch import HandBatch
 from handdgcl.families import Learned
-from handdgcl.families.maps import STRIDE, Pyramid, heat_maps, peaks
+from handdgcl.families.maps import STRIDE, Pyramid, heat_loss, peaks
 from handdgcl.families.parameters import RELATIVE, Parameters, still_at_first
 from handdgcl.hands import Hands
 from handdgcl.hands.camera import weak_perspective
@@ -49,13 +49,15 @@ class Network(nn.Module):
     def __init__(self, config: Config, parts: tuple[str, ...], hands: Hands, *, pretrained: bool = True):
         super().__init__()
         self.encoder = ImageEncoder(config.encoder, pretrained=pretrained)
-        self.pyramid = Pyramid(config.encoder.widths, WIDTH)
+        count = len(config.encoder.widths)
+        stages = min(STAGES, count)  # a map each, coarse to fine, and the finest for heat
+        self.pyramid = Pyramid(config.encoder.widths, WIDTH, {0, *range(count - stages, count)})
         self.heat = nn.Sequential(nn.ReLU(), nn.Conv2d(WIDTH, len(HANDS) * JOINT_COUNT, 1))
         self.parameters_of = Parameters(hands)
         pooled, each = self.encoder.features, self.parameters_of.count
         both = len(HANDS) * each + RELATIVE
         self.start = head(WIDTH + pooled, each)
-        self.stages = nn.ModuleList(head(WIDTH + pooled + both, each) for _ in range(STAGES))
+        self.stages = nn.ModuleList(head(WIDTH + pooled + both, each) for _ in range(stages))
         self.relation = nn.Linear(pooled, RELATIVE)
 
     def forward(self, image: Tensor) -> Output:
@@ -69,7 +71,7 @@ class Network(nn.Module):
         numbers = torch.stack([guess.numbers for guess in guesses])
         shape = numbers.split(self.parameters_of.sizes, -1)[2]
         terms = {
-            "heat": functional.mse_loss(heat, heat_maps(batch.joints_2d, heat.shape[-1])),
+            "heat": heat_loss(heat, batch.joints_2d),
             "stages": sum(early) / len(early),
             "equal": (shape[:, :, LEFT] - shape[:, :, RIGHT]).square().mean(),
         }
@@ -83,9 +85,10 @@ class Network(nn.Module):
         with torch.autocast(image.device.type, enabled=False):
             maps, heat, pooled = [m.float() for m in maps], heat.float(), feature.float()
             relation, size = self.relation(pooled), image.shape[-1]
-            hot = heat.unflatten(1, (len(HANDS), -1)).amax(2).sigmoid()  # [B,H,S_4,S_4]
+            # The maps are learned from their own term alone.
+            hot = heat.detach().unflatten(1, (len(HANDS), -1)).amax(2).clamp(0, 1)  # [B,H,S_4,S_4]
             guesses = [self._guess(self.start, [under(maps[-1], hot), pooled], relation, size)]
-            place, sure = peaks(heat)
+            place, sure = peaks(heat.detach())
             for head_, image_map in zip(self.stages, maps[::-1], strict=False):
                 last = guesses[-1]
                 points = weak_perspective(last.output.camera, last.joints)

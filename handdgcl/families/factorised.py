@@ -19,7 +19,7 @@ from handdgcl.hands import Hands
 from handdgcl.hands.camera import bone_scale
 from handdgcl.hands.topology import BONES, HANDS, JOINT_COUNT, LEFT, RIGHT
 from handdgcl.model.encoder import ImageEncoder
-from handdgcl.model.losses import Target
+from handdgcl.model.losses import Target, reconstruction_terms, weights
 from handdgcl.model.network import Output
 
 HIDDEN, SMALL = 256, 64
@@ -44,13 +44,13 @@ def factors(sizes: tuple[int, ...]) -> list[list[int]]:
 class Network(nn.Module):
     """Image → parameters, step by step → refined factor by factor → two hands."""
 
-    # Theirs: pose and joints 10, collision 1, shape equality 0.1.
-    WEIGHTS = {"evidence": 10.0, "refined": 10.0, "pose": 0.01, "shape": 0.01, "collision": 1.0}  # noqa: RUF012
+    # Theirs: pose and joints 10, collision 1, shape equality 0.1. "refined" is the shared terms again.
+    WEIGHTS = {"evidence": 10.0, "refined": 1.0, "pose": 0.01, "shape": 0.01, "collision": 0.05}  # noqa: RUF012
 
     def __init__(self, config: Config, parts: tuple[str, ...], hands: Hands, *, pretrained: bool = True):
         super().__init__()
         self.encoder = ImageEncoder(config.encoder, pretrained=pretrained)
-        self.collide = "collision" in parts
+        self.collide, self.shared = "collision" in parts, weights(config.loss)
         self.parameters_of = Parameters(hands)
         pooled, self.count = self.encoder.features, len(HANDS) * self.parameters_of.count + RELATIVE
         self.regressor = layers(pooled + self.count, HIDDEN, self.count)
@@ -85,12 +85,15 @@ class Network(nn.Module):
                 mended = self._step(mended, place, network, pooled.detach())
             first, last = self._hands(state, size), self._hands(mended, size)
             true = torch.cat([target.joints.flatten(1), target.relative_root], 1)
+            refined = reconstruction_terms(last, last.joints_of(hands), target)
             terms = {
                 "evidence": (self.evidence(pooled) - true).abs().mean(),
-                "refined": (self._joints(last) - true).abs().mean(),
+                "refined": sum(self.shared[name] * term for name, term in refined.items()),
             } | self.parameters_of.priors(relation_and_hands(state)[1])
-            if self.collide:
-                terms["collision"] = self._collision(last).mean()
+            if self.collide:  # spheres of true hands that touch are in each other, too
+                scale = bone_scale(batch.joints)[..., 0, 0]
+                allowed = collision(batch.joints, self.radius, scale)
+                terms["collision"] = (self._collision(last) - allowed).clamp(min=0).mean()
         return Learned(feature, first, terms)
 
     def _regress(self, feature: Tensor) -> Tensor:

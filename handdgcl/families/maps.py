@@ -1,5 +1,8 @@
 """What several families share: a pyramid of image maps, and targets on maps from joints and meshes."""
 
+from collections.abc import Collection
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -11,28 +14,33 @@ from handdgcl.hands.topology import HANDS, JOINT_COUNT
 
 STRIDE = 4  # of the finest map, px of the crop
 SIGMA = 1.0  # of a heat map, px of that map
-SHARPNESS = 10.0  # of the heat maps' mean place
+SHARPNESS = 4  # power of the heat by which places are weighted, so that the background does not count
 DRAWN = 4  # meshes are drawn for one image in so many, as drawing costs as much as a step
 
 
 class Pyramid(nn.Module):
     """Maps at strides 4, 8, 16, 32 of one width, coarse ones added to finer ones (Lin et al., CVPR 2017).
 
+    Those that are used are smoothed by a convolution of their own, as theirs.
+
     Args:
         widths: of the encoder's stages.
         width: of all maps.
+        used: which, fine to coarse from 0.
     """
 
-    def __init__(self, widths: list[int], width: int):
+    def __init__(self, widths: list[int], width: int, used: Collection[int]):
         super().__init__()
         self.lateral = nn.ModuleList(nn.Conv2d(count, width, 1) for count in widths)
+        smooth = partial(nn.Conv2d, width, width, 3, padding=1)
+        self.smooth = nn.ModuleList(smooth() if k in used else nn.Identity() for k in range(len(widths)))
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
         """The encoder's maps, fine to coarse → `[B, width, S_k, S_k]` of the same sizes."""
         out = [self.lateral[-1](maps[-1])]
         for layer, finer in zip(self.lateral[-2::-1], maps[-2::-1], strict=True):
             out.append(layer(finer) + functional.interpolate(out[-1], size=finer.shape[-2:], mode="nearest"))
-        return out[::-1]
+        return [layer(merged) for layer, merged in zip(self.smooth, out[::-1], strict=True)]
 
 
 def heat_maps(joints_2d: Tensor, size: int) -> Tensor:
@@ -49,6 +57,11 @@ def heat_maps(joints_2d: Tensor, size: int) -> Tensor:
     column, row = ((joints_2d[..., k, None] / STRIDE - centre) ** 2 for k in range(2))  # [B,H,J,S]
     squared = column[..., None, :] + row[..., :, None]
     return torch.exp(squared / (-2 * SIGMA**2)).flatten(1, 2)
+
+
+def heat_loss(heat: Tensor, joints_2d: Tensor) -> Tensor:
+    """Squared distance of maps `[B, H J, S_4, S_4]` from `heat_maps`, summed over each, whatever its size."""
+    return (heat - heat_maps(joints_2d, heat.shape[-1])).square().sum((2, 3)).mean()
 
 
 @torch.no_grad()
@@ -89,8 +102,9 @@ def nearest_surface(batch: HandBatch, hands: Hands, size: int) -> Fragments:
 
 
 def under_heat(heat: Tensor) -> Tensor:
-    """Each map's share of its own heat by place, `[B, H J, S S]`, from heat maps `[B, H J, S, S]`."""
-    return (SHARPNESS * heat.flatten(2)).softmax(-1)
+    """Each map's share of its own heat by place, `[B, H J, S S]`, from maps `[B, H J, S, S]`."""
+    weights = (heat.flatten(2).clamp(min=0) ** SHARPNESS).clamp(min=1e-12)
+    return weights / weights.sum(-1, keepdim=True)
 
 
 def peaks(heat: Tensor) -> tuple[Tensor, Tensor]:
@@ -111,12 +125,12 @@ class MapHeads(nn.Module):
         self.head = nn.Sequential(nn.ReLU(), nn.Conv2d(width, sum(self.sizes), 1))
 
     def terms(self, finest: Tensor, batch: HandBatch, hands: Hands) -> dict[str, Tensor]:
-        """heat (mean square), mask (smooth L1) and dense (mean absolute, where a hand is seen)."""
+        """heat (`heat_loss`), mask (smooth L1) and dense (mean absolute, where a hand is seen)."""
         heat, mask, dense = self.head(finest).float().split(self.sizes, 1)
         masks, places = visible_hands(batch, hands, finest.shape[-1])
         off = (dense[::DRAWN].unflatten(1, (len(HANDS), 3)) - places).abs() * masks[:, :, None]
         return {
-            "heat": functional.mse_loss(heat, heat_maps(batch.joints_2d, finest.shape[-1])),
+            "heat": heat_loss(heat, batch.joints_2d),
             "mask": functional.smooth_l1_loss(mask[::DRAWN], masks),
             "dense": off.sum() / (3 * masks.sum()).clamp(min=1),
         }

@@ -15,7 +15,7 @@ from torch.nn import functional
 from handdgcl.config import Config
 from handdgcl.data.batch import HandBatch
 from handdgcl.families import Learned
-from handdgcl.families.maps import DRAWN, STRIDE, Pyramid, heat_maps, nearest_surface, peaks, under_heat
+from handdgcl.families.maps import DRAWN, STRIDE, Pyramid, heat_loss, nearest_surface, peaks, under_heat
 from handdgcl.families.parameters import UPRIGHT, still_at_first
 from handdgcl.hands import Hands
 from handdgcl.hands.camera import bone_scale, root_aligned
@@ -32,13 +32,13 @@ JOINTS = len(HANDS) * JOINT_COUNT
 class Network(nn.Module):
     """Image → heat, depth and visibility of joints → two hands' joints."""
 
-    # Not given by the abstract; heat as the other families here, the others small beside the joints' 10.
-    WEIGHTS = {"heat": 1.0, "visible": 0.1, "judge": 1.0, "judged": 0.1}  # noqa: RUF012
+    # Not given by the abstract; the judge's small beside the joints' 10.
+    WEIGHTS = {"heat": 1.0, "visible": 1.0, "judge": 1.0, "judged": 0.1}  # noqa: RUF012
 
     def __init__(self, config: Config, parts: tuple[str, ...], hands: Hands, *, pretrained: bool = True):
         super().__init__()
         self.encoder = ImageEncoder(config.encoder, pretrained=pretrained)
-        self.pyramid = Pyramid(config.encoder.widths, WIDTH)
+        self.pyramid = Pyramid(config.encoder.widths, WIDTH, {0})
         self.maps = nn.Sequential(nn.ReLU(), nn.Conv2d(WIDTH, 2 * JOINTS, 1))  # heat, depth
         # Of the whole image: joints' places and visibility, hands' camera s and |J9 - J0|, relative root.
         self.sizes = (2 * JOINTS, JOINTS, 2 * len(HANDS), 3)
@@ -55,7 +55,7 @@ class Network(nn.Module):
         feature, output, heat, visible = self._read(batch.image)
         seen = visible_joints(batch, hands, heat.shape[-1])
         terms = {
-            "heat": functional.mse_loss(heat, heat_maps(batch.joints_2d, heat.shape[-1])),
+            "heat": heat_loss(heat, batch.joints_2d),
             "visible": functional.binary_cross_entropy_with_logits(visible[::DRAWN], seen),
         }
         if self.judge is not None:
@@ -81,7 +81,7 @@ class Network(nn.Module):
             visible = visible.unflatten(1, (len(HANDS), -1))
             guess = size * (0.5 + guess.unflatten(1, (len(HANDS), JOINT_COUNT, 2)))
             guess = guess + size * TYPICAL_CAMERA[0] * self.rest[..., :2]
-            sure = visible.sigmoid()[..., None]
+            sure = visible.detach().sigmoid()[..., None]  # learned from its own term alone
             place = sure * STRIDE * peaks(heat)[0] + (1 - sure) * guess  # px of the crop
             z = self.rest[..., 2] + read_at(depth, heat)
             output = self._hands(place, z, hand, relative_root, size)

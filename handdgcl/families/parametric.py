@@ -47,8 +47,10 @@ class Network(nn.Module):
         feature, output, numbers = self._read(batch.image)
         size = batch.image.shape[-1]
         masks, _ = visible_hands(batch, hands, size // STRIDE)
-        points = weak_perspective(output.camera[::DRAWN], output.vertices[::DRAWN])
-        outside = 1 - looked_up(masks.amax(1), points / size)
+        covered = functional.max_pool2d(masks.amax(1, keepdim=True), 3, 1, 1)[:, 0]  # outlines fall on pixels
+        # Without the camera, which would make hands a point inside the mask.
+        points = weak_perspective(output.camera[::DRAWN].detach(), output.vertices[::DRAWN])
+        outside = 1 - looked_up(covered, points / size)
         return Learned(feature, output, self.parameters_of.priors(numbers) | {"mask": outside.mean()})
 
     def _read(self, image: Tensor) -> tuple[Tensor, Output, Tensor]:

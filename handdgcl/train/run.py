@@ -52,8 +52,8 @@ def train_row(row: str | Row, seed: int, project: Project, *, config: Config | N
     Args:
         row: of `handdgcl.rows.ROWS`, or one of your own.
         seed: initial weights, order, augmentation and disturbance.
-        project: its stores are trained on. Its outputs of the row are used where they are of this identity,
-            and made, but in scratch: then, and for other parameters, the outputs go to a folder beside.
+        project: its stores are trained on. A finished run of this identity is used again; a new one goes to
+            the pipeline's folder, or to scratch if `project.scratch` or `config` is given.
         config: parameters; default: the project's.
 
     Returns:
@@ -102,9 +102,9 @@ def identity(row: Row, seed: int, config: Config, store: Path) -> dict:
     if row.family:
         own.append(f"handdgcl.families.{row.family}")
     kind = row.disturbance and row.disturbance.__qualname__
+    family = {"family": row.family, "parts": list(row.parts)} if row.family else {}
     return {
-        "row": {"name": row.name, "disturbance": kind, "source": source, "terms": sorted(row.terms)}
-        | ({"family": row.family, "parts": row.parts} if row.family else {}),
+        "row": {"name": row.name, "disturbance": kind, "source": source, "terms": sorted(row.terms)} | family,
         "seed": seed,
         "parameters": parameters(row, config),
         "data": {split: read_manifest(store / split).fingerprint for split in ("train", "val")},

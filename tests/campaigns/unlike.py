@@ -1,6 +1,6 @@
 """`python tests/campaigns/unlike.py`: does the shipped model know pictures without two hands?
 
-Pictures of kinds that nothing was fitted or chosen with, against the test split of the pipeline's data: the
+Pictures of kinds that nothing was fitted with, against the test split of the pipeline's data: the
 area under the ROC curve of the distance, and the share beyond the limit. Writes to reports/reliability.
 """
 
