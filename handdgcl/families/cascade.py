@@ -16,7 +16,7 @@ from torch.nn import functional
 from handdgcl.config import Config
 from handdgcl.data.batch import HandBatch
 from handdgcl.families import Learned
-from handdgcl.families.maps import STRIDE, Pyramid, heat_loss, peaks
+from handdgcl.families.maps import STRIDE, Pyramid, heat_loss, map_head, peaks
 from handdgcl.families.parameters import RELATIVE, Parameters, still_at_first
 from handdgcl.hands import Hands
 from handdgcl.hands.camera import weak_perspective
@@ -52,7 +52,7 @@ class Network(nn.Module):
         count = len(config.encoder.widths)
         stages = min(STAGES, count)  # a map each, coarse to fine, and the finest for heat
         self.pyramid = Pyramid(config.encoder.widths, WIDTH, {0, *range(count - stages, count)})
-        self.heat = nn.Sequential(nn.ReLU(), nn.Conv2d(WIDTH, len(HANDS) * JOINT_COUNT, 1))
+        self.heat = map_head(WIDTH, len(HANDS) * JOINT_COUNT)
         self.parameters_of = Parameters(hands)
         pooled, each = self.encoder.features, self.parameters_of.count
         both = len(HANDS) * each + RELATIVE

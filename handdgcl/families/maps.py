@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from handdgcl.data.batch import HandBatch
+from handdgcl.families.parameters import still_at_first
 from handdgcl.hands import Hands
 from handdgcl.hands.raster import Fragments, rasterize
 from handdgcl.hands.topology import HANDS, JOINT_COUNT
@@ -41,6 +42,11 @@ class Pyramid(nn.Module):
         for layer, finer in zip(self.lateral[-2::-1], maps[-2::-1], strict=True):
             out.append(layer(finer) + functional.interpolate(out[-1], size=finer.shape[-2:], mode="nearest"))
         return [layer(merged) for layer, merged in zip(self.smooth, out[::-1], strict=True)]
+
+
+def map_head(width: int, maps: int) -> nn.Sequential:
+    """From a pyramid's map to others, nearly 0 at first: far from it, Adam's first steps make it dead."""
+    return nn.Sequential(nn.GELU(), still_at_first(nn.Conv2d(width, maps, 1)))
 
 
 def heat_maps(joints_2d: Tensor, size: int) -> Tensor:
@@ -122,7 +128,7 @@ class MapHeads(nn.Module):
     def __init__(self, width: int):
         super().__init__()
         self.sizes = (len(HANDS) * JOINT_COUNT, len(HANDS), 3 * len(HANDS))
-        self.head = nn.Sequential(nn.ReLU(), nn.Conv2d(width, sum(self.sizes), 1))
+        self.head = map_head(width, sum(self.sizes))
 
     def terms(self, finest: Tensor, batch: HandBatch, hands: Hands) -> dict[str, Tensor]:
         """heat (`heat_loss`), mask (smooth L1) and dense (mean absolute, where a hand is seen)."""

@@ -15,7 +15,16 @@ from torch.nn import functional
 from handdgcl.config import Config
 from handdgcl.data.batch import HandBatch
 from handdgcl.families import Learned
-from handdgcl.families.maps import DRAWN, STRIDE, Pyramid, heat_loss, nearest_surface, peaks, under_heat
+from handdgcl.families.maps import (
+    DRAWN,
+    STRIDE,
+    Pyramid,
+    heat_loss,
+    map_head,
+    nearest_surface,
+    peaks,
+    under_heat,
+)
 from handdgcl.families.parameters import UPRIGHT, still_at_first
 from handdgcl.hands import Hands
 from handdgcl.hands.camera import bone_scale, root_aligned
@@ -39,7 +48,7 @@ class Network(nn.Module):
         super().__init__()
         self.encoder = ImageEncoder(config.encoder, pretrained=pretrained)
         self.pyramid = Pyramid(config.encoder.widths, WIDTH, {0})
-        self.maps = nn.Sequential(nn.ReLU(), nn.Conv2d(WIDTH, 2 * JOINTS, 1))  # heat, depth
+        self.maps = map_head(WIDTH, 2 * JOINTS)  # heat, depth
         # Of the whole image: joints' places and visibility, hands' camera s and |J9 - J0|, relative root.
         self.sizes = (2 * JOINTS, JOINTS, 2 * len(HANDS), 3)
         self.whole = still_at_first(nn.Linear(self.encoder.features, sum(self.sizes)))
