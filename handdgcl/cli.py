@@ -141,7 +141,7 @@ def _predict(options: argparse.Namespace) -> int:
         try:
             written, far = predict_image(image, trained, box=box, out=options.out, **about)
         except InputError as error:  # the others are still wanted
-            _complain(error)
+            _complain(error if str(image) in str(error) else InputError(f"{image}: {error}"))
             failed += 1
             continue
         for path in written:

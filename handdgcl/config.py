@@ -138,6 +138,7 @@ class Train(_Section):
     precision: Literal["32-true", "bf16-mixed"]
     devices: Count  # processes on each machine, one per device
     nodes: Count  # machines
+    deterministic: bool = True  # on a GPU; a CPU always is. False: cuDNN takes the quickest algorithm
 
 
 class Config(_Section):

@@ -27,11 +27,13 @@ def elsewhere(monkeypatch):
     seen = lambda batch, hands, size: (torch.empty(1, 2, size, size), torch.empty(1, 2, 3, size, size))
     on_meta = lambda *given: tuple(part.to("meta") for part in seen(*given))
     # How many pixels a mesh covers is read from its values.
-    monkeypatch.setattr("handdgcl.families.maps.visible_hands", on_meta)
+    for module in ("maps", "parametric"):
+        monkeypatch.setattr(f"handdgcl.families.{module}.visible_hands", on_meta)
+    joints = lambda batch, hands, size: torch.empty(1, 2, 21, device="meta")
+    monkeypatch.setattr("handdgcl.families.pair_judge.visible_joints", joints)
 
 
-# smplx reads a joint's parent from a tensor, which the meta device cannot.
-@pytest.mark.parametrize("row", [name for name, row in ROWS.items() if row.family in ("", "attention")])
+@pytest.mark.parametrize("row", ROWS)
 def test_a_step_stays_on_its_device(row, tiny_config, elsewhere):
     module = TrainingModule(get_row(row), tiny_config, load_hands(), seed=3)
     side = getattr(module.network, "graph_side", None)

@@ -8,7 +8,7 @@ import torch
 from scipy.stats import spearmanr
 
 from handdgcl.families import build_network
-from handdgcl.families.factorised import collision, factors, on_bones, sphere_radii
+from handdgcl.families.factorised import along_bones, collision, factors, sphere_radii
 from handdgcl.hands.camera import bone_scale
 from handdgcl.hands.contact import pair_contact, sealed_faces
 from handdgcl.hands.topology import BONES, LEFT, RIGHT
@@ -34,7 +34,7 @@ def test_collision_by_its_formula(hands):
     vertices = pairs(hands, [0.01, 0.02])
     joints, radius = hands.joints(vertices), sphere_radii(hands)
     scale = bone_scale(joints)[..., 0, 0]
-    found = collision(joints, radius, scale)
+    found = collision(along_bones() @ joints, radius, scale)
     for k in range(2):
         total = 0.0
         spheres = []
@@ -52,7 +52,7 @@ def test_collision_orders_pairs_as_the_exact_depth_does(hands):
     gaps = np.linspace(0.0, 0.08, 14).tolist()
     vertices = pairs(hands, gaps)
     joints = hands.joints(vertices)
-    ours = collision(joints, sphere_radii(hands), bone_scale(joints)[..., 0, 0])
+    ours = collision(along_bones() @ joints, sphere_radii(hands), bone_scale(joints)[..., 0, 0])
     exact = [pair_contact(1000 * v.double().numpy(), sealed_faces(hands))["penetration_mm"] for v in vertices]
     deep = np.array(exact) > 2
     assert (ours[deep] > 0).all() and ours[-1] == 0 and 2 < deep.sum() < 12
@@ -62,7 +62,9 @@ def test_collision_orders_pairs_as_the_exact_depth_does(hands):
 def test_collision_pushes_the_hands_apart(hands):
     vertices = pairs(hands, [0.02])
     joints = hands.joints(vertices).requires_grad_()
-    collision(joints, sphere_radii(hands), bone_scale(joints.detach())[..., 0, 0]).sum().backward()
+    collision(
+        along_bones() @ joints, sphere_radii(hands), bone_scale(joints.detach())[..., 0, 0]
+    ).sum().backward()
     push = -joints.grad.sum(2)[0]  # [H,3]
     between = (joints[0, LEFT] - joints[0, RIGHT]).mean(0).detach()
     assert push[LEFT] @ between > 0 > push[RIGHT] @ between
@@ -70,7 +72,7 @@ def test_collision_pushes_the_hands_apart(hands):
 
 def test_spheres_lie_on_bones():
     joints = torch.randn(2, 21, 3)
-    places = on_bones(joints).view(2, len(BONES), 3, 3)
+    places = (along_bones() @ joints).view(2, len(BONES), 3, 3)
     for k, (_, child) in enumerate(BONES):
         assert torch.allclose(places[:, k, 2], joints[:, child], atol=1e-5)
 

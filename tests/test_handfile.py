@@ -101,6 +101,13 @@ def test_a_changed_byte_or_a_short_file_is_refused(save, prediction, tmp_path):
             read_hand_file(path)
 
 
+def test_a_camera_that_is_the_same_in_all_samples_may_be_compressed(prediction, tmp_path):
+    many = {h: np.tile(prediction[h], (400, 1, 1)) for h in prediction}
+    camera = np.tile(np.array([[800.0, 0, 167], [0, 820, 256], [0, 0, 1]]), (2400, 1, 1))
+    np.savez_compressed(tmp_path / "t.npz", **many, intrinsics=camera)
+    assert len(read_hand_file(tmp_path / "t.npz").intrinsics) == 2400
+
+
 def crafted(header, content=b"", compress=zipfile.ZIP_STORED):
     """An .npz whose one member has this header."""
     member = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + content
@@ -121,7 +128,9 @@ HEADER = "{'descr': '<f4', 'fortran_order': %s, 'shape': %s, }\n"
         crafted((HEADER % (True, f"({2**34}, 778, 3)")).encode(), bytes(64)),
         crafted(b"{'descr': ((((\n"),
         crafted(b"\x00" * 40),
-        crafted((HEADER % (False, "(25000000,)")).encode(), bytes(100_000_000), zipfile.ZIP_DEFLATED),
+        crafted(
+            (HEADER % (False, "(25000000,)")).encode(), bytes(100_000_000), zipfile.ZIP_DEFLATED
+        ),  # a bomb
         crafted((HEADER % (False, "(4,)")).encode(), bytes(16), zipfile.ZIP_LZMA)[:-40],
     ],
 )

@@ -2,15 +2,17 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 
 from handdgcl.data.batch import augment
 from handdgcl.data.loader import open_store, train_batches
 from handdgcl.hands.topology import LEFT
 from handdgcl.model.contrast import EMPTY
 from handdgcl.rows import get_row
-from handdgcl.train.module import TrainingModule, gradient_shares
+from handdgcl.train.module import MONITORED, TrainingModule, gradient_shares
 
 BATCH = 4
 
@@ -53,6 +55,18 @@ def test_what_is_drawn_depends_on_seed_step_and_rank(make):
     modules = make("mask"), make("mask", seed=4), make("mask", step=1), make("mask", rank=1), make("mask")
     first, *others, again = (torch.rand(1, generator=m.random(m.trainer.global_step)).item() for m in modules)
     assert first == again and len({first, *others}) == 4
+
+
+@pytest.mark.parametrize(("images", "size"), [(500, 64), (600, 64), (10_000, 32), (125_000, 32)])
+def test_an_even_share_of_the_validation_images_is_looked_at(make, images, size):
+    module, batches = make("mask"), -(-images // size)
+    module.config = replace(module.config, train=replace(module.config.train, batch_size=size))
+    module.trainer.num_val_batches = [batches]
+    counts = [min(size, images - k * size) for k in range(batches)]
+    seen = [k * size + i for k in range(batches) for i in module._monitored(k, counts[k])]
+    assert 0.9 * min(images, MONITORED) <= len(seen) <= MONITORED
+    gaps = np.diff([*seen, images])
+    assert (gaps > 0).all() and gaps.max() <= images / len(seen) + size
 
 
 def test_shares_are_lengths_of_gradients_at_the_encoder(make, drawn):

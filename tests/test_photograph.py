@@ -86,7 +86,7 @@ def test_files_that_are_no_images_are_refused(tmp_path, content, message):
         resource.setrlimit(resource.RLIMIT_AS, limit)
 
 
-def test_a_missing_file_and_an_empty_folder_are_named(tmp_path, monkeypatch):
+def test_a_missing_file_and_an_empty_folder_are_named(tmp_path, monkeypatch, caplog):
     with pytest.raises(InputError, match=r"a\.jpg: cannot be read"):
         read_image(tmp_path / "a.jpg")
     with pytest.raises(InputError, match="no image in this folder"):
@@ -94,7 +94,12 @@ def test_a_missing_file_and_an_empty_folder_are_named(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("b.PNG", "a.jpg", "c.txt"):
         (tmp_path / name).touch()
-    assert [path.name for path in find_images(["~"])] == ["a.jpg", "b.PNG"]
+    with caplog.at_level("WARNING"):
+        assert [path.name for path in find_images(["~"])] == ["a.jpg", "b.PNG"]
+    assert "left out, no images: c.txt" in caplog.text
+    for read in (read_image, lambda path: find_images([path])):
+        with pytest.raises(InputError, match=r"cannot be read|not decoded"):
+            read(tmp_path / ("n" * 300))
 
 
 @pytest.mark.parametrize(

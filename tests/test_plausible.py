@@ -46,6 +46,14 @@ def test_what_is_plausible_and_wrong_is_refused(prediction, truth, hands, kind, 
         measured(**files, hands=hands, interaction=False)
 
 
+def test_other_joints_of_the_truth_are_said(prediction, truth, hands):
+    own = {f"joints_{h}": joints for h, joints in regressed(truth, hands).items()}
+    said = lambda joints: measured(prediction, truth | joints, hands, interaction=False)["notes"]
+    assert not any("joints are given" in note for note in said(own))
+    other = {name: joints + np.array([0, 0.004, 0]) for name, joints in own.items()}
+    assert any("given, 4.0 mm (median)" in note for note in said(other))
+
+
 def test_predictions_in_other_axes_are_refused_and_a_few_are_doubted(prediction, truth, hands):
     plain = {h: truth[h] for h in ("left", "right")}
     for turn in (HALF_TURN, HALF_TURN[[1, 1, 0]]):
@@ -54,6 +62,12 @@ def test_predictions_in_other_axes_are_refused_and_a_few_are_doubted(prediction,
             measured(turned, plain, hands, interaction=False)
         few = [{h: a[h][:3] for h in plain} for a in (turned, plain)]
         assert "degrees would lower" in measured(*few, hands, interaction=False)["notes"][0]
+    alone = {f"joints_{h}": joints for h, joints in regressed(prediction, hands).items()}
+    assert measured(alone, plain, hands)["metrics"]["mpjpe_mm"] < 20
+    for mirror in ([-1, 1, 1], [1, -1, 1], [1, 1, -1]):  # joints alone have no inside
+        turned = {name: joints * mirror for name, joints in alone.items()}
+        with pytest.raises(InputError, match="a mirror image of all its hands"):
+            measured(turned, plain, hands)
     blurred = {h: prediction[h][::-1] for h in plain}  # a bad method: of other pairs
     assert measured(blurred, plain, hands, interaction=False)["metrics"]["mpjpe_mm"] > 5
 

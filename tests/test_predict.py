@@ -93,6 +93,13 @@ def test_boxes_without_area_or_outside_or_huge_are_refused(box):
         crop_map((100, 300, 3), box, fill=0.8, size=64)
 
 
+def test_a_black_crop_is_refused(trained, tmp_path):
+    """What is left of 10 bits a colour in 16, where a reader keeps the upper eight."""
+    cv2.imwrite(str(tmp_path / "dark.png"), np.full((120, 200, 3), 1023, np.uint16))
+    with pytest.raises(InputError, match="nearly black"):
+        predict_image(tmp_path / "dark.png", trained, box=None, out=tmp_path)
+
+
 def test_output_that_is_not_finite_is_refused(trained, photograph, tmp_path):
     trained.network.vertices[0, 0, 3] = torch.nan
     with pytest.raises(InputError, match="not finite"):

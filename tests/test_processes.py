@@ -79,7 +79,13 @@ def torchrun(count, rank):
 
 def slurm(count, rank):
     """What srun sets in a batch job of one node."""
-    job = {"SLURM_JOB_ID": 1, "SLURM_JOB_NAME": "test", "SLURM_NODELIST": "localhost", "SLURM_NODEID": 0}
+    job = {
+        "SLURM_JOB_ID": 1,
+        "SLURM_STEP_NUM_TASKS": count,
+        "SLURM_JOB_NAME": "test",
+        "SLURM_NODELIST": "localhost",
+        "SLURM_NODEID": 0,
+    }
     tasks = {"SLURM_NTASKS": count, "SLURM_NTASKS_PER_NODE": count}
     return job | tasks | {"SLURM_PROCID": rank, "SLURM_LOCALID": rank}
 

@@ -208,6 +208,12 @@ def with_value(array, value, *place):
     return array
 
 
+def test_texts_and_numbers_are_no_names_of_the_same_images(prediction, truth, hands):
+    text, numbers = {"image_id": np.arange(N).astype(str)}, {"image_id": np.arange(N)}
+    with pytest.raises(InputError, match=r"P\.npz: image_id: text, and T\.npz has numbers"):
+        measured(prediction | text, truth | numbers, hands, interaction=False)
+
+
 def test_files_that_do_not_fit_together_are_refused(prediction, truth, hands):
     run = lambda p, t: measured(p, t, hands, interaction=False)
     with pytest.raises(InputError, match=r"P\.npz: 4 pairs; T\.npz has 6"):

@@ -70,10 +70,10 @@ class Fit(msgspec.Struct, gc=False):
 
 
 class Fits(msgspec.Struct, gc=False):
-    """Both hands of one frame; null where there is no fit."""
+    """Both hands of one frame; null or missing where there is no fit."""
 
-    left: Fit | None
-    right: Fit | None
+    left: Fit | None = None
+    right: Fit | None = None
 
 
 class Keypoints(msgspec.Struct):

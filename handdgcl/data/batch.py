@@ -149,7 +149,7 @@ def by_grid(image: Tensor, back: Tensor) -> Tensor:
     column, row = (axis[:, None] * back[:, None, :, k] for k in range(2))  # [B,S,2], whose sum is the place
     place = (row[:, :, None] + column[:, None]).view(B, S, S, 2)
     found = functional.grid_sample(image.to(torch.float32), place, align_corners=False)
-    return found.round_().to(torch.uint8)
+    return found.round_().to(torch.uint8, memory_format=torch.channels_last)
 
 
 def _by_opencv(image: Tensor, back: Tensor) -> Tensor:

@@ -214,6 +214,9 @@ def in_order_of(file: HandFile, other: HandFile) -> HandFile:
     """
     if file.image_id is None or other.image_id is None:
         return file
+    kinds = ["text" if ids.dtype.kind in "US" else "numbers" for ids in (file.image_id, other.image_id)]
+    if kinds[0] != kinds[1]:
+        raise InputError(f"{file.name}: image_id: {kinds[0]}, and {other.name} has {kinds[1]}; give one kind")
     only = np.setxor1d(file.image_id, other.image_id)
     if len(only):
         raise InputError(

@@ -55,9 +55,12 @@ class Network(nn.Module):
         pooled, self.count = self.encoder.features, len(HANDS) * self.parameters_of.count + RELATIVE
         self.regressor = layers(pooled + self.count, HIDDEN, self.count)
         self.evidence = nn.Linear(pooled, len(HANDS) * JOINT_COUNT * 3 + RELATIVE)
-        self.factors = factors(self.parameters_of.sizes)
-        self.refine = nn.ModuleList(layers(pooled + self.count, SMALL, len(k)) for k in self.factors)
+        places = factors(self.parameters_of.sizes)
+        self.refine = nn.ModuleList(layers(pooled + self.count, SMALL, len(place)) for place in places)
+        for k, place in enumerate(places):
+            self.register_buffer(f"factor_{k}", torch.tensor(place), persistent=False)
         self.register_buffer("radius", sphere_radii(hands), persistent=False)
+        self.register_buffer("bones", along_bones(), persistent=False)
 
     def forward(self, image: Tensor) -> Output:
         """Both hands of each image `[B, 3, S, S]`, RGB, 0 to 255; a factor's step where it does no harm."""
@@ -67,8 +70,8 @@ class Network(nn.Module):
             said = self.evidence(feature)
             state = self._regress(feature)
             harm = self._harm(self._hands(state, size), said)
-            for place, network in zip(self.factors, self.refine, strict=True):
-                tried = self._step(state, place, network, feature)
+            for k in range(len(self.refine)):
+                tried = self._step(state, k, feature)
                 new = self._harm(self._hands(tried, size), said)
                 kept = (new <= harm).all(0)  # [B]
                 state, harm = torch.where(kept[:, None], tried, state), torch.where(kept, new, harm)
@@ -81,8 +84,8 @@ class Network(nn.Module):
             pooled = feature.float()
             state = self._regress(pooled)
             mended = state.detach()
-            for place, network in zip(self.factors, self.refine, strict=True):
-                mended = self._step(mended, place, network, pooled.detach())
+            for k in range(len(self.refine)):
+                mended = self._step(mended, k, pooled.detach())
             first, last = self._hands(state, size), self._hands(mended, size)
             true = torch.cat([target.joints.flatten(1), target.relative_root], 1)
             refined = reconstruction_terms(last, last.joints_of(hands), target)
@@ -92,7 +95,7 @@ class Network(nn.Module):
             } | self.parameters_of.priors(relation_and_hands(state)[1])
             if self.collide:  # spheres of true hands that touch are in each other, too
                 scale = bone_scale(batch.joints)[..., 0, 0]
-                allowed = collision(batch.joints, self.radius, scale)
+                allowed = collision(self.bones @ batch.joints, self.radius, scale)
                 terms["collision"] = (self._collision(last) - allowed).clamp(min=0).mean()
         return Learned(feature, first, terms)
 
@@ -103,11 +106,10 @@ class Network(nn.Module):
             state = state + self.regressor(torch.cat([feature, state], 1))
         return state
 
-    def _step(self, state: Tensor, place: list[int], network: nn.Module, feature: Tensor) -> Tensor:
+    def _step(self, state: Tensor, factor: int, feature: Tensor) -> Tensor:
         """The state with one factor changed."""
-        change = torch.zeros_like(state)
-        change[:, place] = network(torch.cat([feature, state], 1))
-        return state + change
+        change = self.refine[factor](torch.cat([feature, state], 1))
+        return state.index_add(1, self.get_buffer(f"factor_{factor}"), change)
 
     def _hands(self, state: Tensor, size: int) -> Output:
         relative_root, numbers = relation_and_hands(state)
@@ -125,7 +127,7 @@ class Network(nn.Module):
 
     def _collision(self, output: Output) -> Tensor:
         joints = self.parameters_of.hands[0].joints(output.metric_vertices())
-        return collision(joints, self.radius, output.scale)
+        return collision(self.bones @ joints, self.radius, output.scale)
 
 
 def layers(features_in: int, hidden: int, features_out: int) -> nn.Sequential:
@@ -134,30 +136,31 @@ def layers(features_in: int, hidden: int, features_out: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(features_in, hidden), nn.ReLU(), last)
 
 
-def on_bones(joints: Tensor) -> Tensor:
-    """Places of spheres, `[..., 60, 3]`, on the bones of joints `[..., J, 3]`."""
-    parent, child = (joints[..., list(ends), :] for ends in zip(*BONES, strict=True))
-    share = ALONG.to(joints)[:, None]
-    return (parent[..., None, :] + share * (child - parent)[..., None, :]).flatten(-3, -2)
+def along_bones() -> Tensor:
+    """Where spheres are, as means of joints: `[60, J]`; times joints `[..., J, 3]` it is their centres."""
+    shares = torch.zeros(len(BONES), len(ALONG), JOINT_COUNT)
+    for k, (parent, child) in enumerate(BONES):
+        shares[k, :, parent], shares[k, :, child] = 1 - ALONG, ALONG
+    return shares.flatten(0, 1)
 
 
 def sphere_radii(hands: Hands) -> Tensor:
     """`[60]`, in |J9 - J0|: mean distance to the 25 nearest vertices of the right hand at rest."""
     template = hands.template[RIGHT]
     joints = hands.joints(hands.template[None])[0, RIGHT]
-    near = torch.cdist(on_bones(joints), template).topk(25, largest=False).values.mean(1)
+    near = torch.cdist(along_bones() @ joints, template).topk(25, largest=False).values.mean(1)
     return near / bone_scale(joints)[..., 0, 0]
 
 
-def collision(joints: Tensor, radius: Tensor, scale: Tensor) -> Tensor:
+def collision(centres: Tensor, radius: Tensor, scale: Tensor) -> Tensor:
     """How deep spheres of the two hands are in each other, `[B]`: the sum over all pairs, in |J9 - J0|.
 
     Args:
-        joints: `[B, H, J, 3]` metres, both hands in one frame.
+        centres: `[B, H, 60, 3]` metres, both hands in one frame.
         radius: `[60]`, of `sphere_radii`.
         scale: `[B, H]` metres.
     """
-    left, right = on_bones(joints).unbind(1)
+    left, right = centres.unbind(1)
     sizes = radius * scale[..., None]  # [B,H,60]
     gap = torch.cdist(left, right) - (sizes[:, LEFT, :, None] + sizes[:, RIGHT, None])
     return (-gap).clamp(min=0).sum((1, 2)) / scale.mean(1)

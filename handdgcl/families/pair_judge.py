@@ -100,9 +100,9 @@ class Network(nn.Module):
         """3D joints from places in the image and depths: the camera's scale makes px to lengths."""
         scale, bone = hand.unflatten(1, (len(HANDS), 2)).unbind(2)
         scale = size * (TYPICAL_CAMERA[0] + scale).clamp(min=0.02)  # px for |J9 - J0|
-        root = place[:, :, [ROOT_JOINT]]
+        root = place[:, :, ROOT_JOINT : ROOT_JOINT + 1]
         joints = torch.cat([(place - root) / scale[..., None, None], z[..., None]], -1)
-        joints = joints - joints[:, :, [ROOT_JOINT]]
+        joints = joints - joints[:, :, ROOT_JOINT : ROOT_JOINT + 1]
         # So that |J9 - J0| is 1; the camera's scale makes up for it.
         stretch = bone_scale(joints).clamp(min=1e-3)
         nothing = place.new_zeros(len(place), 0)

@@ -35,6 +35,7 @@ class Parameters(nn.Module):
         self.sizes = (ROTATION, components, SHAPE, CAMERA)
         self.count = sum(self.sizes)
         self.register_buffer("typical_camera", torch.tensor(TYPICAL_CAMERA), persistent=False)
+        self.register_buffer("upright", UPRIGHT.clone(), persistent=False)
         # In a list: their weights are not the network's, and move with the module that owns them.
         self.hands = [hands]
 
@@ -47,7 +48,7 @@ class Parameters(nn.Module):
             size: S, the crop's side.
         """
         rotation, pose, shape, camera = numbers.split(self.sizes, 2)
-        vertices = posed(self.hands[0], rotation, pose, shape)
+        vertices = posed(self.hands[0], rotations(rotation, self.upright), pose, shape)
         joints = self.hands[0].joints(vertices)
         nothing = numbers.new_zeros(len(numbers), 0)
         return Output(
@@ -65,9 +66,9 @@ class Parameters(nn.Module):
         return {"pose": pose.square().mean(), "shape": shape.square().mean()}
 
 
-def rotations(numbers: Tensor) -> Tensor:
-    """Rotation matrices `[..., 3, 3]` of six numbers `[..., 6]`, beside those of the upright hand."""
-    start = UPRIGHT.to(numbers)[:, :, :2].mT.flatten(1)
+def rotations(numbers: Tensor, upright: Tensor) -> Tensor:
+    """Rotation matrices `[B, H, 3, 3]` of six numbers `[B, H, 6]`, beside those of `UPRIGHT`."""
+    start = upright[:, :, :2].mT.flatten(1)
     first, second = (start + numbers).unflatten(-1, (2, 3)).unbind(-2)
     x = functional.normalize(first, dim=-1)
     y = functional.normalize(second - (x * second).sum(-1, keepdim=True) * x, dim=-1)
@@ -79,13 +80,13 @@ def posed(hands: Hands, rotation: Tensor, pose: Tensor, shape: Tensor) -> Tensor
 
     Args:
         hands: the mesh.
-        rotation: `[B, H, 6]`, of `rotations`.
+        rotation: `[B, H, 3, 3]`, of `rotations`.
         pose: `[B, H, P]`, coefficients of the first components.
         shape: `[B, H, 10]`.
     """
     fingers = torch.einsum("bhp,hpa->bha", pose, hands.components[:, : pose.shape[-1]])
     still = fingers.new_zeros(*fingers.shape[:2], 3)
-    return hands(torch.cat([still, fingers], 2), shape, still) @ rotations(rotation).mT
+    return hands(torch.cat([still, fingers], 2), shape, still) @ rotation.mT
 
 
 def floor(vertices: Tensor, hands: Hands, components: int, *, steps: int = 200) -> Tensor:
@@ -104,10 +105,11 @@ def floor(vertices: Tensor, hands: Hands, components: int, *, steps: int = 200) 
     target = root_aligned(vertices, true_joints)
     sizes = (ROTATION, components, SHAPE)
     free = [torch.zeros(*vertices.shape[:2], n, requires_grad=True) for n in sizes]
+    turn, *rest = free
     optimiser = torch.optim.LBFGS(free, max_iter=steps, history_size=30, line_search_fn="strong_wolfe")
 
     def off() -> Tensor:
-        made = posed(hands, *free)
+        made = posed(hands, rotations(turn, UPRIGHT), *rest)
         return root_aligned(made, hands.joints(made)) - target
 
     def loss() -> Tensor:

@@ -8,7 +8,8 @@ import numpy as np
 
 from handdgcl.files import InputError
 
-MOST_RATIO = 200  # bytes that a compressed one may unfold to; real coordinates have less than 20
+MOST_RATIO = 200  # bytes that a large compressed one may unfold to; real coordinates have less than 20
+LARGE = 2**26  # bytes: a camera that is repeated for each sample is small, and unfolds far
 
 
 def read_arrays(path: str | Path, wanted: Collection[str]) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
@@ -37,7 +38,7 @@ def read_arrays(path: str | Path, wanted: Collection[str]) -> tuple[dict[str, np
 
 def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
     """One array, once its header and the archive agree on its size."""
-    if info.file_size > MOST_RATIO * max(info.compress_size, 1):
+    if info.file_size > max(LARGE, MOST_RATIO * info.compress_size):
         raise ValueError(f"{info.filename}: unfolds more than MOST_RATIO = {MOST_RATIO} times")
     with archive.open(info) as stream:
         version = np.lib.format.read_magic(stream)

@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from smplx import MANOLayer
-from smplx.lbs import batch_rodrigues
+from smplx.lbs import batch_rodrigues, lbs
 from smplx.utils import Struct
 from torch import Tensor, nn
 
 from handdgcl.hands.mano_files import read_model
-from handdgcl.hands.topology import HANDS, LEFT, RIGHT, joint_regressor_21
+from handdgcl.hands.topology import HANDS, LEFT, MANO_PARENTS, RIGHT, joint_regressor_21
 
 OPEN_HAND = "open"
+PARENTS = np.array(MANO_PARENTS)
 
 
 class Hands(nn.Module):
@@ -56,9 +57,11 @@ class Hands(nn.Module):
         for hand, layer in enumerate(self.layers):
             fingers = pose[:, hand, 3:] + self.hands_mean[hand]
             rotations = batch_rodrigues(torch.cat([pose[:, hand, :3], fingers], 1).reshape(-1, 3))
-            wrist, joints = rotations.view(-1, 16, 3, 3).split([1, 15], dim=1)
-            out = layer(shape[:, hand], wrist, joints, transl=translation[:, hand])
-            vertices.append(out.vertices)
+            rotations = rotations.view(-1, len(PARENTS), 3, 3)
+            model = (layer.v_template, layer.shapedirs, layer.posedirs, layer.J_regressor)
+            # As the layer itself, but for parents on the CPU: it would wait for a GPU at each joint.
+            points, _ = lbs(shape[:, hand], rotations, *model, PARENTS, layer.lbs_weights, pose2rot=False)
+            vertices.append(points + translation[:, hand, None])
         return torch.stack(vertices, 1)  # [B,H,V,3]
 
     def fingerprint(self) -> str:

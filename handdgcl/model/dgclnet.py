@@ -145,8 +145,9 @@ class DGCLNet(nn.Module):
 
     def estimate(self, G_hat: Tensor) -> Tensor:
         """J_k = MLP(Ĝ), eq. 4: joints `[B, H, J, 3]`, root-aligned, in |J9 - J0|."""
-        joints = self.pose(G_hat.float().flatten(2).transpose(0, 1)).transpose(0, 1)
-        return joints.float().unflatten(-1, (JOINT_COUNT, 3))
+        with full_precision(G_hat.device):
+            joints = self.pose(G_hat.float().flatten(2).transpose(0, 1)).transpose(0, 1)
+        return joints.unflatten(-1, (JOINT_COUNT, 3))
 
     def compared(self, G_k: Tensor) -> Tensor:
         """What is compared of G_k: itself, or what SimSiam's head predicts from it; `[B, D]`."""

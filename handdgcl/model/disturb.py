@@ -63,7 +63,7 @@ class RandomNoise(Disturbance):
 
     def forward(self, G: Tensor, adjacency: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """As `Disturbance.forward`."""
-        noise = torch.randn(G.shape, generator=generator).to(G, non_blocking=True)
+        noise = torch.randn(G.shape, generator=generator, pin_memory=G.is_cuda).to(G, non_blocking=True)
         return G + self.strength * noise, adjacency
 
 

@@ -82,7 +82,8 @@ def bone_lengths(joints: Tensor) -> Tensor:
 @cache
 def _bones(device: torch.device) -> tuple[Tensor, Tensor]:
     """Parents and children, on the device once: a copy in every step would wait for it."""
-    return torch.tensor(BONES, device=device).unbind(1)
+    with torch.inference_mode(False):  # the first to ask may be in it, the next one may learn
+        return torch.tensor(BONES, device=device).unbind(1)
 
 
 def hand_difference(vertices: Tensor, relative_root: Tensor) -> Tensor:

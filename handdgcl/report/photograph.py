@@ -1,6 +1,7 @@
 """Photographs as people have them: found, opened within limits, turned upright, on 8 bits, opaque."""
 
 import json
+import logging
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +16,7 @@ MOST_PIXELS = 10**8  # of an image; its header says how many before it is decode
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")  # of a folder's images
 BEHIND = 255  # grey level behind what is transparent, as viewers show it
 HEIF = (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"heim", b"heis")  # brands in a file's first bytes
+log = logging.getLogger(__name__)
 _DEEP = ("I", "I;16", "I;16B", "I;16L", "F")  # modes of more than 8 bits
 
 
@@ -35,13 +37,15 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
     """
     found = []
     for path in (Path(path).expanduser() for path in paths):
-        inside = (
-            [file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES]
-            if path.is_dir()
-            else [path]
-        )
+        try:
+            everything = sorted(path.iterdir()) if path.is_dir() else [path]
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror}); name an image or folder") from error
+        inside = [file for file in everything if file == path or file.suffix.lower() in SUFFIXES]
         if not inside:
             raise InputError(f"{path}: no image in this folder ({', '.join(SUFFIXES)})")
+        if left_out := [file.name for file in everything if file not in inside]:
+            log.warning("%s: left out, no images: %s", path, ", ".join(left_out))
         found += inside
     names = [path.stem for path in found]
     twice = [path for path in found if names.count(path.stem) > 1]
@@ -79,9 +83,9 @@ def read_image(path: Path) -> np.ndarray:
     Raises:
         InputError: it is missing, no image, damaged or larger than `MOST_PIXELS`.
     """
-    if path.exists() and not path.is_file():
-        raise InputError(f"{path}: not a file; name an image")
     try:
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path}: not a file; name an image")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is our own
             with Image.open(path) as image:
@@ -97,7 +101,7 @@ def read_image(path: Path) -> np.ndarray:
         raise InputError(f"{path}: {_kind(path)}") from None
     except Image.DecompressionBombError as error:
         raise InputError(f"{path}: more pixels than MOST_PIXELS = {MOST_PIXELS}; make it smaller") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except (OSError, SyntaxError, ArithmeticError, ValueError, EOFError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path}: not decoded ({reason}); give a whole JPEG or PNG file") from error
 

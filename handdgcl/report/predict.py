@@ -27,6 +27,7 @@ from handdgcl.report.pictures import draw_hands, draw_skeletons
 CAMERA_TO_VIEWER = np.array([1.0, -1.0, -1.0])
 FORMATS = ("obj", "glb")
 OPACITY = 0.75
+BLACK = 4  # mean grey level below which nothing is seen: colours of 10 bits written into 16, for example
 WIDEST = 10  # a box may be, in shorter sides of the image
 
 
@@ -84,11 +85,15 @@ def reconstruct(image: np.ndarray, trained: Trained, *, box: Box | None) -> Reco
     """Both hands of one image `[height, width, 3]` uint8, RGB.
 
     Raises:
-        InputError: the box cannot be used, or the model's output is not finite.
+        InputError: the box cannot be used, the crop is black, or the model's output is not finite.
     """
     data = trained.config.data
     crop = crop_map(image.shape, box, fill=data.fill, size=data.image_size)
     pixels = torch.as_tensor(warp_crop(image, crop, size=data.image_size)).permute(2, 0, 1)
+    if pixels.float().mean() < BLACK:
+        raise InputError(
+            "the picture is nearly black where hands are looked for; give 8 bits a colour, or --box"
+        )
     feature = trained.network.encoder(pixels[None])[0]
     output = trained.network(pixels[None])
     if output.joints is not None:

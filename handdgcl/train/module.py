@@ -10,6 +10,7 @@ from torch import Tensor, distributed
 
 from handdgcl.config import Config
 from handdgcl.data.batch import DrawnBatch, HandBatch, RawBatch, augment, with_joints
+from handdgcl.data.loader import evenly
 from handdgcl.families import Learned, build_network
 from handdgcl.hands import Hands
 from handdgcl.model.contrast import full_precision, monitors
@@ -145,15 +146,14 @@ class TrainingModule(LightningModule):
                 distributed.broadcast(buffer, src=0)
 
     def validation_step(self, raw: RawBatch, batch_idx: int) -> None:
-        """Errors of every sample, and the features of an even share of them."""
+        """Errors of every sample, and the features of an even share of this process's."""
         with full_precision(self.device):
             batch = with_joints(raw, self.hands)
         output = self.network(batch.image)
         with full_precision(self.device):
             errors = position_errors(output.points(self.hands), Points(batch.vertices, batch.joints))
         self._errors.append({n: errors[n] for n in ("mpjpe_mm", "mpvpe_mm", "mrrpe_mm") if n in errors})
-        total = self.trainer.num_val_batches[0] * len(batch.index)  # about; the last batch may be smaller
-        kept = slice(None, None, max(1, total // MONITORED))
+        kept = self._monitored(batch_idx, len(batch.index))
         features = [output.graph_k[kept], batch.joints[kept]]
         if self.dgclnet is not None and self.dgclnet.disturbance is not None:
             G, side = output.graph[kept], self.network.graph_side
@@ -161,17 +161,25 @@ class TrainingModule(LightningModule):
             features += [G, G_hat]
         self._features.append(tuple(features))
 
+    def _monitored(self, batch_idx: int, count: int) -> list[int]:
+        """Which of a validation batch's samples are looked at: an even share, at most `MONITORED` in all."""
+        size = self.config.train.batch_size
+        total = self.trainer.num_val_batches[0] * size  # about; the last batch may be smaller
+        chosen = evenly(total, min(total, MONITORED)) - batch_idx * size
+        return chosen[(chosen >= 0) & (chosen < count)].tolist()
+
     def on_validation_epoch_end(self) -> None:
         """Means over samples, and the monitors of the features of networks that have G_k."""
         errors = concatenate(self._errors)
-        features = [torch.cat(part)[:MONITORED] for part in zip(*self._features, strict=True)]
+        features = [torch.cat(part) for part in zip(*self._features, strict=True)]
         self._errors, self._features = [], []
         total = lambda value: self.trainer.strategy.reduce(value, reduce_op="sum")  # over processes
         count = total(torch.tensor(float(len(errors["mpjpe_mm"])), device=self.device))
         record = {f"val_{name}": total(value.sum(0)) / count for name, value in errors.items()}
         # The first process's share is an even one of all, and all agree on the best epoch.
         if features[0].numel():
-            record |= self.trainer.strategy.broadcast(monitors(*features))
+            found = {name: value.cpu() for name, value in monitors(*features).items()}
+            record |= self.trainer.strategy.broadcast(found)
         self._validation = {name: value.mean().float() for name, value in record.items()}
         self.log_dict(self._validation)
 

@@ -41,8 +41,6 @@ STATES = "states"  # folder of the states to resume from
 # Code that does not decide a trained row: what it does is in the identity by value, or names, writes, logs.
 BESIDE = ("handdgcl.config", "handdgcl.rows", "handdgcl.files", "handdgcl.project", "handdgcl.tracking")
 
-LAUNCHED = {"LOCAL_RANK", "SLURM_PROCID"}  # what a launcher of several processes sets
-
 log = logging.getLogger(__name__)
 
 
@@ -72,7 +70,7 @@ def train_row(row: str | Row, seed: int, project: Project, *, config: Config | N
             return out / CHECKPOINT
     out = scratch if project.scratch or config is not None else published
     run = Run(row, seed, config or project.config, project.store, out, project.work(row.name, seed, mark))
-    if run.config.train.devices * run.config.train.nodes > 1 and not LAUNCHED & set(os.environ):
+    if run.config.train.devices * run.config.train.nodes > 1 and not _is_launched():
         _launch(run, project, changed=config is not None)
     else:
         first = not rank_zero_only.rank  # of several processes one holds the folder for all
@@ -122,6 +120,7 @@ def _train(run: Run, identity: dict) -> None:
     several = config.train.devices * config.train.nodes > 1
     trainer = Trainer(
         max_epochs=config.train.epochs,
+        accelerator="cuda" if torch.cuda.is_available() else "cpu",  # Apple's has no double precision
         devices=config.train.devices,
         num_nodes=config.train.nodes,
         # Buffers are equal by construction, and the queue alone is many megabytes.
@@ -134,13 +133,19 @@ def _train(run: Run, identity: dict) -> None:
         ],
         plugins=[WholeFiles()],
         default_root_dir=work,
-        deterministic="warn" if torch.cuda.is_available() else False,  # a CPU always is
+        deterministic="warn" if config.train.deterministic and torch.cuda.is_available() else False,
+        benchmark=not config.train.deterministic,
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
         log_every_n_steps=1,  # nothing is logged within an epoch; a longer one warns in short epochs
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+    if trainer.world_size != config.train.devices * config.train.nodes:
+        raise InputError(
+            f"train.devices {config.train.devices} x train.nodes {config.train.nodes}: {trainer.world_size} "
+            "process(es) were started; start as many (srun --ntasks, torchrun --nproc-per-node)"
+        )
     _fit(trainer, module, data, work, digest(identity))
     if trainer.is_global_zero:
         export(work / STATES, config, out, identity=identity, mlflow_run=logger.run_id)
@@ -151,6 +156,11 @@ def _train(run: Run, identity: dict) -> None:
 def _has_bfloat16() -> bool:
     """Whether this CPU multiplies bfloat16 by itself (AVX512-BF16 or AMX); elsewhere it is emulated."""
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def _is_launched() -> bool:
+    """Whether torchrun, or srun with several tasks, started this process; a batch job alone has not."""
+    return "LOCAL_RANK" in os.environ or int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1
 
 
 def _fit(trainer: Trainer, module: TrainingModule, data: StoreData, work: Path, mark: str) -> None:
