@@ -12,6 +12,7 @@ from run_folders import write_run
 from handdgcl.report.claims import CLAIMS, holm, verdicts
 from handdgcl.report.differences import compare_rows, interval, paper_pairs
 from handdgcl.report.results import Results, read_results
+from handdgcl.report.table1 import RIVALS, rival_pairs
 from handdgcl.rows import ROWS, TABLE_2
 
 EMPTY = pd.DataFrame(columns=["row", "title", "seed"])
@@ -199,3 +200,23 @@ def test_the_cost_of_inference_is_counted():
     assert verdict(cost) == "supported" and verdict(cost[:2]) == "not measured"
     assert verdict(cost.assign(weights=[100, 100, 101])) == "contradicted"
     assert verdict(cost.assign(mflop=[5.0, 5.1, 5.0])) == "contradicted"
+
+
+@pytest.mark.parametrize(
+    ("better", "run", "answer"),
+    [
+        ((), RIVALS, "supported"),
+        ((), RIVALS[:2], "undecided"),  # the others might be better
+        (RIVALS[:1], RIVALS, "contradicted"),
+        (RIVALS[:1], RIVALS[:2], "contradicted"),  # whatever the others are
+        ((), (), "not measured"),
+    ],
+)
+def test_the_state_of_the_art_needs_all_rivals_and_falls_by_one(rows, better, run, answer):
+    for row in run:
+        for seed in range(3):
+            write_run(rows, row, seed, images=8, level=12 if row in better else 30)
+    results = read_results(rows)
+    judged = verdicts(compare_rows(results, rival_pairs(results))).set_index("claim")
+    assert judged.loc["C9", "verdict"] == answer
+    assert np.isnan(judged.loc["C9", "seeds_needed"])
