@@ -65,7 +65,7 @@ def verdicts(
         seeds_needed, of an undecided claim, to show with 80 % power that an effect of 0 does not matter;
         p_<question>, corrected but for C9's.
     """
-    asked = {name: _asked(table, claim) for name, claim in CLAIMS.items()}
+    asked = {name: _asked(table, claim, part=name == "C9") for name, claim in CLAIMS.items()}
     p = pd.DataFrame(
         {name: questions(lines, CLAIMS[name].sign) for name, lines in asked.items() if len(lines)}
     ).T
@@ -73,6 +73,10 @@ def verdicts(
         of_paper = p.index != "C9"  # asked of other rows, so apart, and of the sign alone
         p[of_paper] = p[of_paper].apply(holm)
         p.loc[~of_paper, ["half", "less", "equivalent"]] = np.nan
+        # One family that is better contradicts, whatever the others are; to support, all must have been run.
+        unknown = len(CLAIMS["C9"].pairs) / max(1, len(asked["C9"]))
+        p.loc[~of_paper, SUPPORTED] *= 1 if unknown == 1 else np.nan
+        p.loc[~of_paper, CONTRADICTED] = (unknown * p.loc[~of_paper, CONTRADICTED]).clip(upper=1)
     answers = []
     for name, claim in CLAIMS.items():
         answer = {"claim": name, "statement": claim.statement, "verdict": UNMEASURED}
@@ -141,12 +145,12 @@ def judge_cost(cost: pd.DataFrame) -> dict:
     return {"verdict": verdict, "difference": int(more["weights"].max()), "unit": "weights"}
 
 
-def _asked(table: pd.DataFrame, claim: Claim) -> pd.DataFrame:
-    """The differences that a claim is about; none unless all of them were measured."""
+def _asked(table: pd.DataFrame, claim: Claim, *, part: bool = False) -> pd.DataFrame:
+    """The differences that a claim is about; none unless all of them were measured, or a part is enough."""
     pairs = [pair in claim.pairs for pair in zip(table["row"], table["minus"], strict=True)]
     chosen = table["measure"].isin(claim.measures) & np.array(pairs, bool)
     whole = len(table[chosen]) == len(claim.measures) * len(claim.pairs)
-    return table[chosen] if whole else table[:0]
+    return table[chosen] if whole or part else table[:0]
 
 
 def _verdict(p: pd.Series) -> str:
