@@ -62,7 +62,9 @@ def learning_curves(curves: pd.DataFrame, labels: dict[str, str]) -> seaborn.Fac
     grid.set_titles("{col_name}").set_ylabels("")
     for ax in grid.axes.flat:
         ax.xaxis.get_major_locator().set_params(integer=True)
-    seaborn.move_legend(grid, "lower center", bbox_to_anchor=(0.5, 1), ncols=4, title=None, frameon=False)
+    ncols = max(1, 100 // table["title"].str.len().max())
+    place = {"bbox_to_anchor": (0.5, 1), "ncols": min(ncols, 4), "title": None, "frameon": False}
+    seaborn.move_legend(grid, "lower center", **place)
     return grid
 
 

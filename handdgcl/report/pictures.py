@@ -218,7 +218,7 @@ def qualitative_figure(samples: pd.DataFrame, store: Store, models: dict[str, Tr
     last = f"{rows[-1]},\n"
     titles = ["Input", "Ground truth", *rows, last + "overlay", "Ground truth,\nside", last + "side"]
     titles = [title.replace(" + ", " +\n").split("\n") for title in titles]
-    titles = ["\n".join(fill(line, 20) for line in title) for title in titles]
+    titles = ["\n".join(fill(line, 16) for line in title) for title in titles]
     figure = Figure(figsize=(1.7 * len(titles) + 0.6, 1.78 * len(samples) + 0.5), layout="constrained")
     axes = figure.subplots(len(samples), len(titles), squeeze=False)
     faces = trained.hands.faces
