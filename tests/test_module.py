@@ -69,6 +69,14 @@ def test_an_even_share_of_the_validation_images_is_looked_at(make, images, size)
     assert (gaps > 0).all() and gaps.max() <= images / len(seen) + size
 
 
+def test_a_validation_batch_without_monitored_images_is_measured_all_the_same(make, tiny_store, monkeypatch):
+    module = make("dgclnet")
+    monkeypatch.setattr(module, "_monitored", lambda *_: [])
+    with torch.inference_mode():
+        module.validation_step(open_store(tiny_store / "val").batch([0, 1]), 0)
+    assert len(module._errors) == 1 and module._features == []
+
+
 def test_shares_are_lengths_of_gradients_at_the_encoder(make, drawn):
     feature = torch.randn(4, 5, requires_grad=True)
     main, term = (feature**2).sum(), 3 * feature[:, 0].sum()

@@ -154,6 +154,8 @@ class TrainingModule(LightningModule):
             errors = position_errors(output.points(self.hands), Points(batch.vertices, batch.joints))
         self._errors.append({n: errors[n] for n in ("mpjpe_mm", "mpvpe_mm", "mrrpe_mm") if n in errors})
         kept = self._monitored(batch_idx, len(batch.index))
+        if not kept:  # of many images most batches have none
+            return
         features = [output.graph_k[kept], batch.joints[kept]]
         if self.dgclnet is not None and self.dgclnet.disturbance is not None:
             G, side = output.graph[kept], self.network.graph_side
