@@ -43,6 +43,7 @@ class Generate(_Section):
     cameras: Count  # views of one frame
     interacting: Share  # least share of samples whose hands overlap in the image or touch
     seed: int
+    twins: bool = False  # each image again with either hand alone, for rows that learn to remove the other
 
 
 class Data(_Section):

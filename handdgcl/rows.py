@@ -29,6 +29,7 @@ class Row:
         paper_mm: MPJPE and MPVPE of Table 2, on InterHand2.6M; None for a row that the paper does not have.
         family: module of handdgcl/families that holds its network, for the rows of Table 1; "": HandDGCL.
         parts: of the family's network, as its module names them.
+        twins: it learns from images of each hand alone too, which are rendered if `generate.twins` asks.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Row:
     paper_mm: tuple[float, float] | None = None
     family: str = ""
     parts: tuple[str, ...] = ()
+    twins: bool = False
 
 
 ROWS = {
@@ -86,6 +88,21 @@ ROWS = {
             "Factorised refinement, in the manner of Rong et al.",
             family="factorised",
             parts=("collision",),
+        ),
+        Row("single", "Single-hand estimator", family="removal"),
+        Row(
+            "single_oracle",
+            "Single-hand estimator, true single hands",
+            family="removal",
+            parts=("oracle",),
+            twins=True,
+        ),
+        Row(
+            "removal",
+            "Removal before a single-hand estimator, in the manner of Meng et al.",
+            family="removal",
+            parts=("remove",),
+            twins=True,
         ),
     )
 }

@@ -24,13 +24,15 @@ def elsewhere(monkeypatch):
     nothing = lambda *_, **__: contextlib.nullcontext()
     monkeypatch.setattr(torch, "autocast", nothing)
     monkeypatch.setattr("handdgcl.data.batch.map_images", lambda image, *_: image)
-    seen = lambda batch, hands, size: (torch.empty(1, 2, size, size), torch.empty(1, 2, 3, size, size))
-    on_meta = lambda *given: tuple(part.to("meta") for part in seen(*given))
+    seen = lambda batch, hands, size, **_: (torch.empty(1, 2, size, size), torch.empty(1, 2, 3, size, size))
+    on_meta = lambda *given, **_: tuple(part.to("meta") for part in seen(*given))
     # How many pixels a mesh covers is read from its values.
     for module in ("maps", "parametric"):
         monkeypatch.setattr(f"handdgcl.families.{module}.visible_hands", on_meta)
     joints = lambda batch, hands, size: torch.empty(1, 2, 21, device="meta")
     monkeypatch.setattr("handdgcl.families.pair_judge.visible_joints", joints)
+    masks = lambda batch, hands, size: torch.empty(1, 2, 2, size, size, device="meta")
+    monkeypatch.setattr("handdgcl.families.removal.true_masks", masks)
 
 
 @pytest.mark.parametrize("row", ROWS)
@@ -45,7 +47,7 @@ def test_a_step_stays_on_its_device(row, tiny_config, elsewhere):
         disturbance._of, disturbance._adjacency = module.network.graph_side.adjacency, adjacency
     S, empty = tiny_config.data.image_size, lambda *shape, **kind: torch.empty(shape, device="meta", **kind)
     drawn = DrawnBatch(
-        image=empty(B, 3, S, S, dtype=torch.uint8),
+        image=empty(B, 9 if get_row(row).twins else 3, S, S, dtype=torch.uint8),
         vertices=empty(B, 2, 778, 3),
         intrinsics=empty(B, 3, 3),
         index=empty(B, dtype=torch.int64),

@@ -159,6 +159,8 @@ def test_rows_start_from_the_baselines_encoder(tiny_config, hands, name):
 def test_all_of_a_family_learns(tiny_config, hands, batch, name):
     """A weight without a gradient would be dead, and stop training on several devices."""
     torch.manual_seed(0)
+    if get_row(name).twins:
+        batch.image = torch.cat([batch.image, batch.image.flip(0), batch.image.flip(1)], 1)
     network, target = build_network(get_row(name), tiny_config, hands), target_of(batch)
     learned = network.learn(batch, target, hands)
     terms = reconstruction_terms(learned.output, learned.output.joints_of(hands), target)

@@ -26,7 +26,7 @@ DRAWS = 3  # random numbers that a sample takes: turn, scale, flip
 class RawBatch:
     """Samples of the store, stacked."""
 
-    image: Tensor  # [B,3,S,S] uint8, RGB, channels last in memory
+    image: Tensor  # [B,3,S,S] uint8, RGB, channels last in memory; of a TwinStore [B,9,S,S]
     vertices: Tensor  # [B,H,V,3] metres, camera frame
     intrinsics: Tensor  # [B,3,3] K of the crop, px
     index: Tensor  # [B] int64, position in the store
@@ -55,7 +55,7 @@ class DrawnBatch(RawBatch):
 class HandBatch:
     """Images and ground truth, after augmentation if there is one: what every model sees."""
 
-    image: Tensor  # [B,3,S,S] uint8, RGB, channels last in memory
+    image: Tensor  # [B,3,S,S] uint8, RGB, channels last in memory; of a TwinStore [B,9,S,S]
     vertices: Tensor  # [B,H,V,3] metres, camera frame
     joints: Tensor  # [B,H,J,3] metres, camera frame: the regressor on the ground-truth vertices
     joints_2d: Tensor  # [B,H,J,2] px of the crop
@@ -106,7 +106,7 @@ def augment(drawn: DrawnBatch, hands: Hands, *, vertices_2d: bool = False) -> Ha
     mapped = lambda points: _swap((points - centre) @ linear.mT[:, None] + centre, mirrored)
     of_vertices = mapped(project(drawn.vertices, drawn.intrinsics[:, None])) if vertices_2d else None
     return HandBatch(
-        image=map_images(drawn.image, drawn.rotation, drawn.scale),
+        image=_map_all(drawn, mirrored),
         vertices=vertices,
         joints=hands.joints(vertices),
         joints_2d=mapped(plain.joints_2d),
@@ -124,6 +124,16 @@ def _turn(vertices: Tensor, joints: Tensor, rotation: Tensor, mirrored: Tensor) 
     turn[:, :2, :2] = rotation
     shift = place - (turn @ centre[..., None])[..., 0]
     return torch.baddbmm(shift[:, None], vertices.flatten(1, 2), turn.mT).view_as(vertices)
+
+
+def _map_all(drawn: DrawnBatch, mirrored: Tensor) -> Tensor:
+    """A batch's images, mapped; where there are images of each hand alone, a mirror image swaps them too."""
+    views = [view.contiguous(memory_format=torch.channels_last) for view in drawn.image.split(3, 1)]
+    pair, *alone = (map_images(view, drawn.rotation, drawn.scale) for view in views)
+    if not alone:
+        return pair
+    swapped = torch.where(mirrored[:, None, None, None], torch.cat(alone[::-1], 1), torch.cat(alone, 1))
+    return torch.cat([pair, swapped], 1)
 
 
 def _swap(points: Tensor, mirrored: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from handdgcl.config import Augment
 from handdgcl.data.batch import DRAWS, DrawnBatch, RawBatch, draw_maps
 from handdgcl.data.store import Store
+from handdgcl.data.twins import TwinStore
 from handdgcl.files import InputError
 
 DECODED_LIMIT = 2 * 2**30  # bytes of decoded images that may stay in memory
@@ -97,14 +98,20 @@ def evenly(count: int, images: int | None) -> np.ndarray:
     return np.arange(images) * count // images
 
 
-def open_store(folder: str | Path) -> Store:
+def open_store(folder: str | Path, *, twins: bool = False) -> Store:
     """A store that is as it was written, its images decoded into memory at once if they fit `DECODED_LIMIT`.
+
+    Args:
+        folder: of one split.
+        twins: with images of each hand alone, see `TwinStore`.
 
     Raises:
         InputError: the store is missing or damaged.
     """
-    store = Store(folder).check()
-    return Store(folder, decoded=True) if 3 * store.size**2 * len(store) <= DECODED_LIMIT else store
+    kind = TwinStore if twins else Store
+    store = kind(folder).check()
+    size = store.channels * store.size**2 * len(store)
+    return kind(folder, decoded=True) if size <= DECODED_LIMIT else store
 
 
 def train_batches(

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 
 import cv2
@@ -21,9 +22,12 @@ from handdgcl.data.interhand import Selection, read_split
 from handdgcl.data.keypoints import check_keypoints
 from handdgcl.data.part import JPEG_QUALITY, PART_SIZE, Dropped, Job, make_part, read_part
 from handdgcl.data.store import MANIFEST, Manifest, Store, checksum, read_manifest
+from handdgcl.data.twins import twin_store
 from handdgcl.files import InputError, code_digest, replacing
 from handdgcl.hands import Hands
-from handdgcl.render import write_dataset
+from handdgcl.hands.topology import HANDS
+from handdgcl.project import SPLITS
+from handdgcl.render import twin_folder, write_dataset
 
 GENERATED = "generated"  # the value of `data.source` that asks for a rendered data set
 _FORMAT = 2  # a new number discards what an earlier version left
@@ -100,6 +104,13 @@ def prepare_split(folder: str | Path, split: str, out: Path, data: Data, hands: 
         remedy = "make room for it there, then the same command goes on"
         raise InputError(f"{out}: not written ({error}); {remedy}") from error
     return counts
+
+
+def prepare_twins(folder: Path, store: Path, data: Data, hands: Hands) -> None:
+    """Stores of a rendered data set's twins (`TwinStore`), with every image that those of `store` have."""
+    data = msgspec.structs.replace(data, min_brightness=0.0)
+    for split, hand in product(SPLITS, HANDS):
+        prepare_split(twin_folder(folder, hand), split, twin_store(store / split, hand), data, hands)
 
 
 def _fingerprint(selection: Selection, data: Data, hands: Hands) -> str:

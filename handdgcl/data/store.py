@@ -88,14 +88,17 @@ class Store:
 
     Args:
         folder: what `prepare_split` wrote.
-        decoded: decode all images now and keep them in memory (3 S² bytes each).
+        decoded: decode all images now and keep them in memory (a byte for each pixel and channel).
 
     Attributes:
         size: side S of the crops in px.
+        channels: of an image.
 
     Raises:
         InputError: the store is missing or damaged.
     """
+
+    channels = 3
 
     def __init__(self, folder: str | Path, *, decoded: bool = False):
         self.folder = Path(folder)
@@ -126,7 +129,7 @@ class Store:
         return self
 
     def __reduce__(self):
-        return partial(Store, decoded=self.decoded), (self.folder,)
+        return partial(type(self), decoded=self.decoded), (self.folder,)
 
     def batch(self, indices: Indices) -> RawBatch:
         """Samples by position in the store, `[B]`, in any order."""

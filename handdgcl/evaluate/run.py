@@ -22,6 +22,7 @@ from handdgcl.config import Config, to_dict
 from handdgcl.data.batch import HandBatch, with_joints
 from handdgcl.data.loader import eval_batches, open_store
 from handdgcl.data.store import Store, read_manifest
+from handdgcl.data.twins import fingerprints
 from handdgcl.evaluate import interaction
 from handdgcl.evaluate.features import write_features
 from handdgcl.evaluate.mean_hand import BATCH, in_batches, mean_hand
@@ -118,10 +119,10 @@ def evaluate_mean_hand(project: Project) -> dict[str, float]:
 
 @torch.inference_mode()
 def split_errors(
-    predict: Predictor, folder: Path, hands: Hands, *, workers: int = 0
+    predict: Predictor, folder: Path, hands: Hands, *, workers: int = 0, twins: bool = False
 ) -> Iterator[tuple[Output, HandBatch, dict[str, Tensor]]]:
     """Run a predictor over a store: output, batch and position errors (see `output_errors`), in its order."""
-    for raw in eval_batches(open_store(folder), batch_size=BATCH, workers=workers):
+    for raw in eval_batches(open_store(folder, twins=twins), batch_size=BATCH, workers=workers):
         batch = with_joints(raw.to(hands.template.device), hands)
         output = predict(batch)
         yield output, batch, output_errors(output, batch, hands)
@@ -172,7 +173,10 @@ def _measure(predict: Predictor, hands: Hands, project: Project, out: Path, abou
     """Errors of all test samples by one predictor, written to `out` with what there is to say of the run."""
     config, folder, start, parts = project.config, project.store / "test", time.monotonic(), []
     truth = true_split(folder, read_manifest(folder).fingerprint, config.data.hands)
-    for output, batch, errors in split_errors(predict, folder, hands, workers=config.data.workers):
+    twins = about["row"] != MEAN_HAND and get_row(about["row"]).twins
+    for output, batch, errors in split_errors(
+        predict, folder, hands, workers=config.data.workers, twins=twins
+    ):
         errors |= {"view_angle_deg": view_angle(batch.joints)}
         parts.append(
             errors | ({} if output.joints is not None else contact_errors(output, batch, truth, hands))
@@ -202,7 +206,7 @@ def _identity(project: Project, checkpoint: Path | None = None, row: Row | None 
     own = [f"handdgcl.families.{row.family}"] if row and row.family else []
     return {
         "checkpoint": checkpoint and hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
-        "data": {split: read_manifest(project.store / split).fingerprint for split in SPLITS},
+        "data": fingerprints(project.store, SPLITS, twins=row is not None and row.twins),
         "code": code_digest("handdgcl.evaluate.run", "handdgcl.evaluate.features", *own, leave_out=BESIDE),
     }
 

@@ -1,17 +1,20 @@
-"""What several families share: a pyramid of image maps, and targets on maps from joints and meshes."""
+"""What several families share: image maps, targets on them from joints and meshes, joints alone, a judge."""
 
 from collections.abc import Collection
 from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional
 
 from handdgcl.data.batch import HandBatch
-from handdgcl.families.parameters import still_at_first
+from handdgcl.families.parameters import UPRIGHT, still_at_first
 from handdgcl.hands import Hands
+from handdgcl.hands.camera import bone_scale, root_aligned
 from handdgcl.hands.raster import Fragments, rasterize
-from handdgcl.hands.topology import HANDS, JOINT_COUNT
+from handdgcl.hands.topology import HANDS, JOINT_COUNT, ROOT_JOINT
+from handdgcl.model.network import TYPICAL_BONE_M, Output
 
 STRIDE = 4  # of the finest map, px of the crop
 SIGMA = 1.0  # of a heat map, px of that map
@@ -71,19 +74,22 @@ def heat_loss(heat: Tensor, joints_2d: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def visible_hands(batch: HandBatch, hands: Hands, size: int) -> tuple[Tensor, Tensor]:
+def visible_hands(
+    batch: HandBatch, hands: Hands, size: int, *, stride: int = STRIDE
+) -> tuple[Tensor, Tensor]:
     """What is seen of each hand, of every `DRAWN`-th image: masks and a dense map.
 
     Args:
         batch: with `vertices_2d`.
         hands: the mesh.
-        size: S_4, side of a map of stride 4.
+        size: S_4, side of a map.
+        stride: of that map, px of the crop.
 
     Returns:
         masks `[B', H, S_4, S_4]`, 1 where the hand is the nearer surface; dense `[B', H, 3, S_4, S_4]`, where
         on its template, in [-1, 1], 0 elsewhere.
     """
-    seen, faces = nearest_surface(batch, hands, size), both_faces(hands)
+    seen, faces = nearest_surface(batch, hands, size, stride=stride), both_faces(hands)
     hit, hand = seen.face >= 0, seen.face.clamp(min=0) // hands.faces.shape[1]
     masks = torch.stack([hit & (hand == h) for h in range(len(HANDS))], 1).float()
     place = hands.template - (hands.template.amin(1, keepdim=True) + hands.template.amax(1, keepdim=True)) / 2
@@ -100,9 +106,9 @@ def both_faces(hands: Hands) -> Tensor:
 
 
 @torch.no_grad()
-def nearest_surface(batch: HandBatch, hands: Hands, size: int) -> Fragments:
-    """What each pixel of a map of stride 4 sees, of every `DRAWN`-th image."""
-    points = batch.vertices_2d[::DRAWN].flatten(1, 2) / STRIDE
+def nearest_surface(batch: HandBatch, hands: Hands, size: int, *, stride: int = STRIDE) -> Fragments:
+    """What each pixel of a map sees, of every `DRAWN`-th image."""
+    points = batch.vertices_2d[::DRAWN].flatten(1, 2) / stride
     depth = batch.vertices[::DRAWN, ..., 2].flatten(1)
     return rasterize(points, depth, both_faces(hands), height=size, width=size)
 
@@ -120,6 +126,43 @@ def peaks(heat: Tensor) -> tuple[Tensor, Tensor]:
     place = torch.stack([weights.sum(2) @ centre, weights.sum(3) @ centre], -1)
     hot = heat.flatten(2).amax(-1).clamp(min=0)
     return tuple(part.unflatten(1, (len(HANDS), JOINT_COUNT)) for part in (place, hot))
+
+
+def resting(hands: Hands) -> Tensor:
+    """Where joints are at rest, `[H, J, 3]`: fingers up in the image, root at the origin, in |J9 - J0|."""
+    joints = hands.joints(hands.template[None])[0]
+    return root_aligned(joints, joints) @ UPRIGHT.to(joints).mT
+
+
+def joints_alone(joints: Tensor, root: Tensor, scale: Tensor, bone: Tensor, relative_root: Tensor) -> Output:
+    """The output of a network that has no mesh.
+
+    Args:
+        joints: `[B, H, J, 3]`, about in units of |J9 - J0|, which is made 1; the camera makes up for it.
+        root: `[B, H, 2]` px, where the root joint is in the crop.
+        scale: `[B, H]` px, the camera's, for |J9 - J0|.
+        bone: `[B, H]`, log of |J9 - J0| over the typical one.
+        relative_root: `[B, 3]`, as `Output`'s.
+    """
+    joints = joints - joints[:, :, ROOT_JOINT : ROOT_JOINT + 1]
+    stretch = bone_scale(joints).clamp(min=1e-3)
+    nothing = joints.new_zeros(len(joints), 0)
+    camera = torch.cat([(scale[..., None, None] * stretch)[..., 0], root], -1)
+    empty = joints.new_zeros(len(joints), len(HANDS), 0, 3)
+    bone_m = TYPICAL_BONE_M * bone.exp()
+    return Output(empty, bone_m, camera, relative_root, nothing, nothing, joints / stretch)
+
+
+def against(judge: nn.Module, made: Tensor, true: Tensor) -> dict[str, Tensor]:
+    """What a judge learns, 1 for what is true and 0 for what is made, and what passing for true costs.
+
+    By least squares (Mao et al., ICCV 2017), in float32; neither learns from the other's term.
+    """
+    with torch.autocast(made.device.type, enabled=False):
+        own = ((judge(true) - 1) ** 2).mean() + (judge(made.detach()) ** 2).mean()
+        fixed = {name: weight.detach() for name, weight in judge.named_parameters()}
+        passes = ((functional_call(judge, fixed, (made,)) - 1) ** 2).mean()
+    return {"judge": own, "judged": passes}
 
 
 class MapHeads(nn.Module):

@@ -3,13 +3,12 @@
 Their text beyond the abstract was not available, and their network finds hands as well; ours is given the
 crop. Heat maps say where each joint is in the image, depth maps how far before its root; a joint that is
 hidden is moved towards a place guessed from the whole image, by how visible the network holds it. A judge
-learns to tell true pairs of poses from the network's, and the network to pass for true (least squares, Mao et
-al., ICCV 2017), both at every step. Joints alone: there is no mesh. The part of a row is "judge".
+learns to tell true pairs of poses from the network's, and the network to pass for true, both at every step.
+Joints alone: there is no mesh. The part of a row is "judge".
 """
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn import functional
 
 from handdgcl.config import Config
@@ -19,19 +18,21 @@ from handdgcl.families.maps import (
     DRAWN,
     STRIDE,
     Pyramid,
+    against,
     heat_loss,
+    joints_alone,
     map_head,
     nearest_surface,
     peaks,
+    resting,
     under_heat,
 )
-from handdgcl.families.parameters import UPRIGHT, still_at_first
+from handdgcl.families.parameters import still_at_first
 from handdgcl.hands import Hands
-from handdgcl.hands.camera import bone_scale, root_aligned
 from handdgcl.hands.topology import HANDS, JOINT_COUNT, ROOT_JOINT
 from handdgcl.model.encoder import ImageEncoder
 from handdgcl.model.losses import Target
-from handdgcl.model.network import TYPICAL_BONE_M, TYPICAL_CAMERA, Output
+from handdgcl.model.network import TYPICAL_CAMERA, Output
 
 WIDTH, HIDDEN = 48, 128
 NEAR_M = 0.02  # a joint lies so far below the skin that shows it
@@ -68,15 +69,8 @@ class Network(nn.Module):
             "visible": functional.binary_cross_entropy_with_logits(visible[::DRAWN], seen),
         }
         if self.judge is not None:
-            with torch.autocast(feature.device.type, enabled=False):
-                made, true = (
-                    pair(output.joints, output.relative_root),
-                    pair(target.joints, target.relative_root),
-                )
-                own = ((self.judge(true) - 1) ** 2).mean() + (self.judge(made.detach()) ** 2).mean()
-                fixed = {name: weight.detach() for name, weight in self.judge.named_parameters()}
-                passes = ((functional_call(self.judge, fixed, (made,)) - 1) ** 2).mean()
-                terms |= {"judge": own, "judged": passes}
+            made = pair(output.joints, output.relative_root)
+            terms |= against(self.judge, made, pair(target.joints, target.relative_root))
         return Learned(feature, output, terms)
 
     def _read(self, image: Tensor) -> tuple[Tensor, Output, Tensor, Tensor]:
@@ -100,16 +94,9 @@ class Network(nn.Module):
         """3D joints from places in the image and depths: the camera's scale makes px to lengths."""
         scale, bone = hand.unflatten(1, (len(HANDS), 2)).unbind(2)
         scale = size * (TYPICAL_CAMERA[0] + scale).clamp(min=0.02)  # px for |J9 - J0|
-        root = place[:, :, ROOT_JOINT : ROOT_JOINT + 1]
-        joints = torch.cat([(place - root) / scale[..., None, None], z[..., None]], -1)
-        joints = joints - joints[:, :, ROOT_JOINT : ROOT_JOINT + 1]
-        # So that |J9 - J0| is 1; the camera's scale makes up for it.
-        stretch = bone_scale(joints).clamp(min=1e-3)
-        nothing = place.new_zeros(len(place), 0)
-        camera = torch.cat([(scale[..., None, None] * stretch)[..., 0], root[:, :, 0]], -1)
-        empty = place.new_zeros(len(place), len(HANDS), 0, 3)
-        bone_m = TYPICAL_BONE_M * bone.exp()
-        return Output(empty, bone_m, camera, relative_root, nothing, nothing, joints / stretch)
+        root = place[:, :, ROOT_JOINT]
+        joints = torch.cat([(place - root[:, :, None]) / scale[..., None, None], z[..., None]], -1)
+        return joints_alone(joints, root, scale, bone, relative_root)
 
 
 def judge() -> nn.Sequential:
@@ -118,12 +105,6 @@ def judge() -> nn.Sequential:
     return nn.Sequential(
         first, nn.LeakyReLU(0.2), nn.Linear(HIDDEN, HIDDEN), nn.LeakyReLU(0.2), nn.Linear(HIDDEN, 1)
     )
-
-
-def resting(hands: Hands) -> Tensor:
-    """Where joints are at rest, `[H, J, 3]`: fingers up in the image, root at the origin, in |J9 - J0|."""
-    joints = hands.joints(hands.template[None])[0]
-    return root_aligned(joints, joints) @ UPRIGHT.to(joints).mT
 
 
 def pair(joints: Tensor, relative_root: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ Every random choice is seeded by what it belongs to (a subject, a capture or a f
 not depend on the number of processes.
 """
 
+import copy
 import logging
 import os
 import shutil
@@ -83,10 +84,17 @@ def _write(folder: Path, generate: Generate, hands: Hands, workers: int) -> None
             records[record["frame"].split].append(record)
             progress.update(generate.cameras)
     for split in SPLITS:
-        target = folder / "annotations" / split
-        target.mkdir(parents=True)
-        for name, content in _annotation_files(records[split], generate.seed).items():
-            (target / f"InterHand2.6M_{split}_{name}.json").write_bytes(msgspec.json.encode(content))
+        files = _annotation_files(records[split], generate.seed)
+        for root in (folder, *(twin_folder(folder, hand) for hand in HANDS if generate.twins)):
+            target = root / "annotations" / split
+            target.mkdir(parents=True)
+            for name, content in files.items():
+                (target / f"InterHand2.6M_{split}_{name}.json").write_bytes(msgspec.json.encode(content))
+
+
+def twin_folder(folder: Path, hand: str) -> Path:
+    """The twin of a rendered data set whose images show one hand alone, its annotations both."""
+    return folder / "twins" / hand
 
 
 def _render(frames: list[Frame], settings: tuple, workers: int) -> Iterator[dict]:
@@ -139,11 +147,12 @@ class FrameRenderer:
         joints = self.hands.joints(torch.as_tensor(pair.vertices)[None])[0, :, list(INTERHAND_ORDER)].numpy()
         images = []
         for camera in cameras:
-            picture = self.painter.draw(mesh, camera, look, random)
             image, annotation = _image_records(frame, camera, joints)
-            path = self.folder / "images" / frame.split / image["file_name"]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(simplejpeg.encode_jpeg(picture, JPEG_QUALITY, "RGB", "420"))
+            name, before = Path("images", frame.split, image["file_name"]), copy.deepcopy(random)
+            _write_jpeg(self.folder / name, self.painter.draw(mesh, camera, look, random))
+            for h, hand in enumerate(HANDS) if self.generate.twins else ():
+                twin = self.painter.draw(mesh, camera, look, copy.deepcopy(before), alone=h)
+                _write_jpeg(twin_folder(self.folder, hand) / name, twin)
             images.append((image, annotation))
         return {
             "frame": frame,
@@ -165,6 +174,11 @@ class FrameRenderer:
             pair = stage(self.sampler.pair(random, shape, touching=frame.touching), cameras, random)
             if pair is not None:
                 return pair
+
+
+def _write_jpeg(path: Path, picture: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(simplejpeg.encode_jpeg(picture, JPEG_QUALITY, "RGB", "420"))
 
 
 def _image_records(frame: Frame, camera: Camera, joints: np.ndarray) -> tuple[dict, dict]:

@@ -30,6 +30,7 @@ class Mesh:
     faces: np.ndarray  # [F,3] outward orientation
     colours: np.ndarray  # [P,3] linear RGB of the light they scatter, the same from every side
     gloss: np.ndarray  # [P,1] strength of the highlight
+    hand: np.ndarray  # [F] which hand or whose arm a face is
 
 
 class Painter:
@@ -52,7 +53,7 @@ class Painter:
         parts = [self._hand(pair.vertices[h], h, look, random) for h in shown]
         vertices, faces = append_faces([part.vertices for part in parts], [part.faces for part in parts])
         join = lambda name: np.concatenate([getattr(part, name) for part in parts])
-        return Mesh(vertices, join("normals"), faces, join("colours"), join("gloss"))
+        return Mesh(vertices, join("normals"), faces, join("colours"), join("gloss"), join("hand"))
 
     def _hand(self, vertices: np.ndarray, hand: int, look: Appearance, random: np.random.Generator) -> Mesh:
         arm, arm_faces, in_cloth = build_arm(vertices, random, hand=hand)
@@ -72,16 +73,26 @@ class Painter:
             faces=faces,
             colours=(look.skin * tone * (1 - cloth) + look.cloth * cloth) * _diffuse(normals, look),
             gloss=0.10 * (1 - cloth) + 0.01,
+            hand=np.full(len(faces), hand),
         )
 
-    def draw(self, mesh: Mesh, camera: Camera, look: Appearance, random: np.random.Generator) -> np.ndarray:
-        """The camera's picture `[height, width, 3]` uint8 RGB."""
+    def draw(
+        self,
+        mesh: Mesh,
+        camera: Camera,
+        look: Appearance,
+        random: np.random.Generator,
+        *,
+        alone: int | None = None,
+    ) -> np.ndarray:
+        """The camera's picture `[height, width, 3]` uint8 RGB; with one hand `alone`, all else the same."""
         pixels, seen = camera.project(mesh.vertices)
         size = np.array([camera.width, camera.height])
         low = np.clip(np.floor(pixels.min(0)), 0, size - 1).astype(int)
         high = np.clip(np.ceil(pixels.max(0)), low + 1, size).astype(int)
         exposure = random.uniform(0.8, 1.25)
-        faces = mesh.faces[_front_faces(pixels, mesh.faces)]
+        drawn = _front_faces(pixels, mesh.faces)
+        faces = mesh.faces[drawn if alone is None else drawn & (mesh.hand == alone)]
         fragments = rasterize(
             torch.as_tensor(pixels - low).float()[None],
             torch.as_tensor(seen[:, 2]).float()[None],

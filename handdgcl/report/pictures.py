@@ -119,7 +119,7 @@ def draw_predictions(trained: Trained, raw: RawBatch) -> Figure:
     output, zoom = trained.network(raw.image), PICTURE_PX / raw.image.shape[-1]
     true_points = zoom * project(raw.vertices, raw.intrinsics[:, None])
     points = zoom * weak_perspective(output.camera, output.vertices)
-    pictures = enlarge(raw.image)
+    pictures = enlarge(raw.image[:, :3])
     truth = _meshes(pictures, true_points, raw.vertices, trained.hands)
     if output.joints is None:
         prediction = _meshes(pictures, points, output.metric_vertices(), trained.hands)

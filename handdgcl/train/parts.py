@@ -20,10 +20,10 @@ class StoreData(LightningDataModule):
         first_epoch: the one that training starts or goes on with.
     """
 
-    def __init__(self, folder: Path, config: Config, seed: int):
+    def __init__(self, folder: Path, config: Config, seed: int, *, twins: bool = False):
         super().__init__()
         self.config, self.seed, self.first_epoch = config, seed, 0
-        self.train, self.val = (open_store(folder / split) for split in ("train", "val"))
+        self.train, self.val = (open_store(folder / split, twins=twins) for split in ("train", "val"))
 
     def train_dataloader(self) -> DataLoader:
         """This rank's share of each epoch, from the epoch that training is to go on with."""

@@ -26,7 +26,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_only
 
 from handdgcl.config import Config, load_config, to_dict
-from handdgcl.data.store import read_manifest
+from handdgcl.data.twins import fingerprints
 from handdgcl.files import InputError, code_digest, digest, read_json, write_json
 from handdgcl.hands import load_hands
 from handdgcl.project import Project, enter_project, show_progress
@@ -105,7 +105,7 @@ def identity(row: Row, seed: int, config: Config, store: Path) -> dict:
         "row": {"name": row.name, "disturbance": kind, "source": source, "terms": sorted(row.terms)} | family,
         "seed": seed,
         "parameters": parameters(row, config),
-        "data": {split: read_manifest(store / split).fingerprint for split in ("train", "val")},
+        "data": fingerprints(store, ("train", "val"), twins=row.twins),
         "code": code_digest("handdgcl.train.module", "handdgcl.train.parts", *own, leave_out=BESIDE),
     }
 
@@ -115,7 +115,7 @@ def _train(run: Run, identity: dict) -> None:
     row, seed, config, store, out, work = run
     if config.train.precision == "bf16-mixed" and not (torch.cuda.is_available() or _has_bfloat16()):
         log.warning("this CPU has no bfloat16 units: training is much faster with train.precision=32-true")
-    data, logger = StoreData(store, config, seed), _logger(run)
+    data, logger = StoreData(store, config, seed, twins=row.twins), _logger(run)
     module = TrainingModule(row, config, load_hands(config.data.hands), seed=seed)
     several = config.train.devices * config.train.nodes > 1
     trainer = Trainer(
