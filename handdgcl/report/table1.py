@@ -27,6 +27,7 @@ RIVALS = (
     "cascade",
     "factorised",
     "pair_judge",
+    "removal",
 )  # the rows that stand for a family
 
 
