@@ -145,6 +145,7 @@ def test_damaged_checkpoints_are_refused(train, tmp_path):
         (b"", ""),
         (pickled, ""),
         (bytes(flipped), "a damaged copy"),
+        (content.replace(b'"fill\\": 0.8', b'"fill\\": 0.9'), "a damaged copy"),
         (len(huge).to_bytes(8, "little") + huge + b" " * 8, ""),
         ((2**62).to_bytes(8, "little") + b" " * 100, ""),
     ):

@@ -15,6 +15,8 @@ ROOT = Path(__file__).parents[1]
 # In place of DVC: a process that starts another and waits.
 STANDS_FOR_DVC = f"""#!{sys.executable}
 import subprocess, sys, time
+if sys.argv[1:] == ["--version"]:
+    sys.exit()
 subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
 print("running", *sys.argv[1:], flush=True)
 time.sleep(300)
@@ -57,3 +59,37 @@ def test_a_signal_ends_all_quietly(project, number, whole_group):
     while any(process.is_running() and process.status() != "zombie" for process in started):
         assert time.monotonic() < deadline, [process.cmdline() for process in started if process.is_running()]
         time.sleep(0.1)
+
+
+def without_git(folder):
+    shutil.rmtree(folder / ".git")
+    subprocess.run(["git", "init", "-q", folder.parent], check=True)  # a copy inside another repository
+
+
+MISSING = {
+    "Git": (without_git, "git init"),
+    "folder": (lambda folder: (folder / "runs").symlink_to(folder.parent), "runs is a link"),
+    "environment": (
+        lambda folder: (folder / ".venv" / "bin" / "dvc").write_text("#!/moved/away/python\n"),
+        "rm -r .venv",
+    ),
+}
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.parametrize("what", MISSING)
+def test_what_is_missing_is_said_with_its_remedy(project, what):
+    spoil, remedy = MISSING[what]
+    spoil(project)
+    made = subprocess.run(["make", "reproduce"], cwd=project, capture_output=True, text=True, timeout=60)
+    assert made.returncode and remedy in made.stdout and "running" not in made.stdout
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_foreign_python_settings_and_locale_stay_outside(project):
+    dvc = project / ".venv" / "bin" / "dvc"
+    names = ("PYTHONPATH", "JUPYTER_PATH", "PYTHONUTF8")
+    dvc.write_text(f"#!{sys.executable}\nimport os\nprint([os.environ.get(n) for n in {names}])\n")
+    spoiled = os.environ | {"PYTHONPATH": "/elsewhere", "JUPYTER_PATH": "/elsewhere", "LC_ALL": "C"}
+    made = subprocess.run(["make", "reproduce"], cwd=project, env=spoiled, capture_output=True, text=True)
+    assert made.returncode == 0 and "[None, None, '1']" in made.stdout

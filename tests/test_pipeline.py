@@ -23,7 +23,7 @@ NEUTRAL = {"config", "files", "project", "tracking"}
 @pytest.fixture(scope="module")
 def stages():
     """name -> stage, without the profile: "egd-mask"."""
-    with Repo(str(ROOT)) as repo:
+    with Repo(str(ROOT), config={"core": {"no_scm": True}}) as repo:  # a copy without Git as well
         return {re.sub(r"@[a-z]+", "", stage.name): stage for stage in repo.index.stages}
 
 

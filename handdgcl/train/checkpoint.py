@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from handdgcl import tracking
 from handdgcl.config import Config, from_dict, to_dict
 from handdgcl.families import build_network
-from handdgcl.files import InputError, replacing, write_json
+from handdgcl.files import InputError, digest, replacing, write_json
 from handdgcl.hands import Hands, load_hands
 from handdgcl.model.dgclnet import DGCLNet
 from handdgcl.rows import Row, get_row
@@ -26,7 +26,7 @@ from handdgcl.train.states import BEST, LAST, read_state
 CHECKPOINT = "checkpoint.safetensors"
 RUN_FACTS = "run.json"  # identity, and what differs from run to run: seconds, commit, MLflow run
 NETWORK, DGCLNET = "network.", "dgclnet."  # prefixes of weights
-ABOUT, CHECKSUM = "handdgcl", "sha256"  # the file's metadata, and an entry in it
+ABOUT, CHECKSUM, OF_ABOUT = "handdgcl", "sha256", "about_sha256"  # the file's metadata, and entries in it
 ALONE = "network_alone"  # a checkpoint without what only training needs says so
 MOST_WEIGHTS = 2**29  # of a checkpoint
 # Parts of the training state that nothing needs once training is over.
@@ -101,9 +101,10 @@ def read_checkpoint(path: Path) -> tuple[dict, dict[str, Tensor]]:
             if sum(math.prod(file.get_slice(name).get_shape()) for name in names) > MOST_WEIGHTS:
                 raise ValueError(f"more than MOST_WEIGHTS = {MOST_WEIGHTS} weights")
             weights = {name: file.get_tensor(name) for name in names}
+        of_about = info.pop(OF_ABOUT, None)  # files of before had none
+        if of_about not in (None, digest(info)) or info.pop(CHECKSUM) != _checksum(weights):
+            raise ValueError("not what was written: a damaged copy")
         info["config"] = from_dict(info["config"])
-        if info.pop(CHECKSUM) != _checksum(weights):
-            raise ValueError("its weights are not those that were written: a damaged copy")
     except FileNotFoundError:
         raise InputError(f"{path}: no such checkpoint; train one with `dvc repro`") from None
     except (SafetensorError, OSError, LookupError, TypeError, ValueError, msgspec.ValidationError) as error:
@@ -118,17 +119,18 @@ def write_checkpoint(path: Path, info: dict, weights: dict[str, Tensor]) -> None
     """The inverse of `read_checkpoint`; the same content gives the same bytes."""
     weights = {key: value.detach().cpu().contiguous() for key, value in sorted(weights.items())}
     about = info | {"config": to_dict(info["config"]), CHECKSUM: _checksum(weights)}
+    about[OF_ABOUT] = digest(about)
     with replacing(path) as temporary:  # one entry, as their order in the file is not fixed
         save_file(weights, temporary, {ABOUT: json.dumps(about, sort_keys=True, allow_nan=False)})
 
 
 def _checksum(weights: dict[str, Tensor]) -> str:
     """Of names, types, shapes and values."""
-    digest = hashlib.sha256()
+    sha = hashlib.sha256()
     for key, value in sorted(weights.items()):
-        digest.update(f"{key} {value.dtype} {list(value.shape)}".encode())
-        digest.update(value.contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
+        sha.update(f"{key} {value.dtype} {list(value.shape)}".encode())
+        sha.update(value.contiguous().flatten().view(torch.uint8).numpy())
+    return sha.hexdigest()
 
 
 def _part(weights: dict, prefix: str) -> dict:

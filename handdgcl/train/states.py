@@ -1,7 +1,6 @@
 """The states that an interrupted training goes on from: whole files of tensors and plain values."""
 
 import logging
-import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +16,6 @@ from handdgcl.train.module import TrainingModule
 
 LAST, BEST = "last.ckpt", "best.ckpt"
 IDENTITY = "identity"
-UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError)
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +79,7 @@ def usable_state(folder: Path, identity: str) -> dict | None:
         if all(part[IDENTITY] == identity for part in parts):
             return last
         reason = "it is another run's"
-    except (*UNREADABLE, OSError) as error:
+    except Exception as error:  # torch.load, of what is no state, raises whatever its bytes lead to
         reason = str(error).partition("\n")[0] or type(error).__name__
     log.warning("%s: the state cannot be used (%s); training starts anew", folder / LAST, reason)
     return None

@@ -70,7 +70,7 @@ def outputs(folder: Path) -> dict[str, str]:
 
 def leftovers(folder: Path) -> list[str]:
     """Temporary files that nothing needs any more."""
-    return [str(path) for path in (folder / "runs").rglob("*.tmp*")]
+    return [str(path) for path in (folder / "runs").rglob(".[0-9]*-*")]
 
 
 def campaign(kills: int, folder: Path) -> dict:
