@@ -40,7 +40,7 @@ endef
 .PHONY: reproduce test bench
 reproduce: $(VENV)/installed
 	@test ! -L runs || { echo "runs is a link, which DVC does not track: clone onto the disk that has room"; exit 1; }
-	@dvc --version >/dev/null 2>&1 || { echo "$(VENV) does not run, as one that was moved: rm -r $(VENV), then again"; exit 1; }
+	@$(VENV)/bin/dvc --version >/dev/null 2>&1 || { echo "$(VENV) does not run, as one that was moved: rm -r $(VENV), then again"; exit 1; }
 	@test "$$(git rev-parse --show-toplevel 2>/dev/null)" -ef . && git rev-parse --quiet --verify HEAD >/dev/null || { echo "no Git commit here, which DVC needs: clone the project,"; \
 		echo "or git init && git add -A && git -c user.name=me -c user.email=me@localhost commit -qm start"; exit 1; }
 	@echo "profile $(PROFILE): on two cores, smoke takes minutes, default about two hours, long many; all can be interrupted"
