@@ -18,11 +18,7 @@ LOOKED_AT = 200  # pairs
 LONGEST_EDGE = 4.0  # of the model's own: the median edge of vertices in another order is tens of it
 SAME_JOINTS_M = 0.001
 JOINTS_OFF_M = 0.03  # given joints from the vertices' own: more is another unit or frame
-TURN_DEG, TURN_GAIN, TURN_PAIRS = (
-    60,
-    3.0,
-    5,
-)  # one rotation of all hands that fits this much better: other axes
+TURN_DEG, TURN_GAIN, TURN_PAIRS = 60, 3.0, 5  # one turn of all hands that fits this much better: other axes
 
 
 def checked(prediction: HandFile, truth: HandFile, hands: Hands) -> tuple[HandFile, list[str]]:

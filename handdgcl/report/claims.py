@@ -43,10 +43,7 @@ CLAIMS = {
 }
 _COLUMNS = [
     *("claim", "statement", "verdict", "measure", "row", "minus", "difference", "unit", "low", "high"),
-    *(
-        "seeds_needed",
-        *(f"p_{question}" for question in (SUPPORTED, CONTRADICTED, "half", "less", "equivalent")),
-    ),
+    *("seeds_needed", "p_supported", "p_contradicted", "p_half", "p_less", "p_equivalent"),
 ]
 
 
