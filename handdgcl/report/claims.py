@@ -166,6 +166,13 @@ def _weakest(asked: pd.DataFrame, sign: int) -> dict:
     return line[["measure", "row", "minus", "difference", "unit", "low", "high"]].to_dict()
 
 
+def conclude(sentences: dict[str, bool]) -> None:
+    """Show those sentences (Markdown) of {sentence: does it hold} that hold."""
+    for text, holds in sentences.items():
+        if holds:
+            display(Markdown(text))
+
+
 def conclusion(text: str, *, holds: bool) -> None:
     """Show a sentence (Markdown) that somebody wrote, or that this run's numbers do not support it."""
     if holds:
