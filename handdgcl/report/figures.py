@@ -83,7 +83,6 @@ def draw_graph(ax: Axes, adjacency: Tensor, places: np.ndarray, *, reference: Te
     """Nodes and edges of a graph; against a reference, added edges are green and removed ones red.
 
     Args:
-        ax: to draw on.
         adjacency, reference: `[N, N]`.
         places: `[N, 2]`, of `node_places`.
     """

@@ -106,7 +106,7 @@ def render_profile(project: Project) -> list[Path]:
     for path in paths:
         try:
             notebook = nbformat.read(path, as_version=4)
-        except (OSError, ValueError, nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
+        except (OSError, ValueError, nbformat.ValidationError) as error:
             raise InputError(
                 f"{path}: not a notebook ({error}); delete it and run `dvc repro` again"
             ) from error

@@ -74,11 +74,10 @@ def read_results(folder: Path) -> Results:
 def _stack(runs: list[dict], name: str) -> pd.DataFrame:
     """One table of all runs, with the columns that say which run a line is of."""
     tables = []
-    for run in runs:
+    for run in (run for run in runs if name in run):
         about = {"row": run["row"], "title": row_title(run["row"]), "seed": run["seed"]}
-        if name in run:
-            about = pd.DataFrame(about, index=run[name].index)
-            tables.append(about.join(run[name].drop(columns=_RUN, errors="ignore")))
+        about = pd.DataFrame(about, index=run[name].index)
+        tables.append(about.join(run[name].drop(columns=_RUN, errors="ignore")))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=_RUN)
 
 

@@ -26,7 +26,6 @@ def turntable(samples: dict[str, dict[str, Tensor]], hands: Hands) -> HTML:
 
     Args:
         samples: button's text -> title -> vertices `[H, V, 3]`, metres, camera axes; the same titles in all.
-        hands: the mesh.
     """
     placed = {
         name: {title: TO_VIEWER * MM * centred(vertices) for title, vertices in pairs.items()}
