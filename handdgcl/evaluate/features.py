@@ -80,16 +80,18 @@ def write_features(trained: Trained, *, store: Path, out: Path) -> None:
 def inspect_features(trained: Trained, store: Path) -> Inspection:
     """Run a trained row over some images of the stores train/ and val/."""
     train, val = Store(store / "train"), Store(store / "val")
-    fitted, positions = (
-        evenly(len(part), min(count, len(part))) for part, count in ((train, TRAIN_IMAGES), (val, VAL_IMAGES))
-    )
+    fitted = evenly(len(train), min(TRAIN_IMAGES, len(train)))
+    positions = evenly(len(val), min(VAL_IMAGES, len(val)))
     differ = lambda column: np.not_equal.outer(column, column)
     images = val.table.iloc[positions]
     others = differ(images["subject"].to_numpy())
     initial = None
+    # The weights that this seed's training starts from are those of every row.
     if trained.config.encoder.weights == RANDOM:
-        first = trained._replace(network=initial_network(trained), dgclnet=None)
-        initial = collect_features(first, val, positions).G_k
+        hands = copy.deepcopy(trained.hands).cpu()  # the hierarchy of meshes is built there
+        start = TrainingModule(get_row("baseline"), trained.config, hands, seed=trained.info["seed"])
+        network = start.network.eval().to(trained.hands.template.device)
+        initial = collect_features(trained._replace(network=network, dgclnet=None), val, positions).G_k
     return Inspection(
         train=collect_features(trained, train, fitted),
         val=collect_features(trained, val, positions),
@@ -118,13 +120,6 @@ def collect_features(trained: Trained, store: Store, indices: Indices) -> Featur
             part = [batch.joints, both.G, both.G_k, both.G_hat, both.G_hat_k]
         parts.append([value.cpu() for value in part])
     return Features(*(torch.cat(part) for part in zip(*parts, strict=True)))
-
-
-def initial_network(trained: Trained) -> torch.nn.Module:
-    """The network with the weights that this seed's training starts from, which are those of every row."""
-    hands = copy.deepcopy(trained.hands).cpu()  # the hierarchy of meshes is built there
-    module = TrainingModule(get_row("baseline"), trained.config, hands, seed=trained.info["seed"])
-    return module.network.eval().to(trained.hands.template.device)
 
 
 @torch.inference_mode()
@@ -218,16 +213,15 @@ def neighbour_errors(S_p: Tensor, S_g: Tensor, joints: Tensor, others: np.ndarra
     distance = torch.stack([to(pose) for pose in poses], 1).numpy()  # [B,B]
     images = np.arange(len(poses))
     return {
-        "neighbour_mm": float(distance[images, nearest(S_p, others, 1)[:, 0]].mean()),
-        "neighbour_best_mm": float(distance[images, nearest(S_g, others, 1)[:, 0]].mean()),
+        "neighbour_mm": float(distance[images, nearest(S_p, others)].mean()),
+        "neighbour_best_mm": float(distance[images, nearest(S_g, others)].mean()),
         "neighbour_chance_mm": float(distance[others].mean()),
     }
 
 
-def nearest(similar: Tensor, others: np.ndarray, count: int) -> np.ndarray:
-    """The `count` most similar images to each among its `others`, `[B, count]`, the nearest first."""
-    allowed = np.where(others, similar.numpy(), -np.inf)
-    return np.argsort(-allowed, axis=1, kind="stable")[:, :count]
+def nearest(similar: Tensor, others: np.ndarray) -> np.ndarray:
+    """The image most similar to each among its `others`, `[B]`; both arguments are `[B, B]`."""
+    return np.where(others, similar.numpy(), -np.inf).argmax(1)
 
 
 def off_diagonal(matrix: Tensor) -> np.ndarray:

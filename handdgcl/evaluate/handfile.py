@@ -42,7 +42,7 @@ class HandFile:
     """The checked contents of one file."""
 
     name: str  # the file, for messages
-    vertices: np.ndarray | None  # [N,H,V,3] metres; None: joints alone
+    vertices: np.ndarray | None = None  # [N,H,V,3] metres; None: joints alone
     joints: np.ndarray | None = None  # [N,H,J,3] metres
     pixels: np.ndarray | None = None  # [N,H,V,2] px
     intrinsics: np.ndarray | None = None  # [N,3,3] px
@@ -109,7 +109,6 @@ def read_hand_file(path: str | Path) -> HandFile:
         InputError: it is missing or no such file, or an array is missing, of another shape, not finite or
             not in metres; the message names file, array and sample.
     """
-    path = Path(path)
     known = {"intrinsics", "image_id"} | {name.format(hand) for name, _ in _KEYS.values() for hand in HANDS}
     try:
         arrays, ignored = read_arrays(path, known)
@@ -137,9 +136,8 @@ def check_arrays(arrays: dict[str, np.ndarray], *, name: str, ignored: tuple[str
                 _check(arrays[key], (count, *tail), f"{name}: {key}")
                 count = len(arrays[key])
             found[field] = np.stack([arrays[key] for key in keys], 1)
-    found = {"vertices": None} | found
     for hand, key in enumerate(HANDS):
-        _check_size(found["joints" if found["vertices"] is None else "vertices"][:, hand], f"{name}: {key}")
+        _check_size(found.get("vertices", found.get("joints"))[:, hand], f"{name}: {key}")
         if "pixels" in found and (size := np.median(np.ptp(found["pixels"][:, hand], axis=1))) < _LEAST_PX:
             raise InputError(f"{name}: {key}_px: its hands are {size:.3g} wide (median); px are wanted")
     if "intrinsics" in arrays:

@@ -39,13 +39,8 @@ _CHUNK = 32  # pairs that one process takes at a time; fewer are not worth anoth
 _PROCESSES = 8  # at most: each takes seconds to start
 
 ERRORS = (
-    "penetration_depth_mm",
-    "penetration_volume_cm3",
-    "contacts_kept_share",
-    "contact_deviation_mm",
-    "true_penetration_depth_mm",
-    "true_penetration_volume_cm3",
-    "true_contact_deviation_mm",
+    *("penetration_depth_mm", "penetration_volume_cm3", "contacts_kept_share", "contact_deviation_mm"),
+    *("true_penetration_depth_mm", "true_penetration_volume_cm3", "true_contact_deviation_mm"),
     "true_contacts",
 )
 
@@ -71,8 +66,7 @@ class TruePair:
 
 def true_interaction(vertices: np.ndarray | Tensor, faces: list[np.ndarray]) -> list[TruePair]:
     """What predictions are compared with, from `[B, H, V, 3]` metres and the hands' `sealed_faces`."""
-    parts = _in_chunks(_true_pairs, faces, np.asarray(vertices))
-    return [pair for part in parts for pair in part]
+    return _in_chunks(_true_pairs, faces, np.asarray(vertices))
 
 
 def interaction_errors(
@@ -90,7 +84,7 @@ def interaction_errors(
     """
     if len(vertices) != len(truth):
         raise ValueError(f"{len(vertices)} predicted pairs, {len(truth)} true ones")
-    lines = [line for part in _in_chunks(_errors, faces, np.asarray(vertices), truth) for line in part]
+    lines = _in_chunks(_errors, faces, np.asarray(vertices), truth)
     return {name: torch.tensor([line[name] for line in lines]).double() for name in ERRORS}
 
 
@@ -108,13 +102,14 @@ def failures(errors: dict[str, Tensor]) -> dict[str, int]:
 
 
 def _in_chunks(function, faces: list[np.ndarray], *arguments) -> list:
-    """`function(faces, *arguments)` chunk by chunk, on several cores where there are several chunks.
+    """What `function(faces, *arguments)` lists, chunk by chunk; on several cores where there are several.
 
     The processes are kept for the next call; fresh ones, as igl and Manifold do not survive a fork.
     """
     starts = range(0, len(arguments[0]), _CHUNK)
     jobs = (delayed(function)(faces, *(a[start : start + _CHUNK] for a in arguments)) for start in starts)
-    return Parallel(n_jobs=min(cpu_count(), _PROCESSES) if len(starts) > 1 else 1)(jobs)
+    parts = Parallel(n_jobs=min(cpu_count(), _PROCESSES) if len(starts) > 1 else 1)(jobs)
+    return [one for part in parts for one in part]
 
 
 def _true_pairs(faces: list[np.ndarray], vertices: np.ndarray) -> list[TruePair]:
@@ -145,9 +140,9 @@ def _errors(faces: list[np.ndarray], vertices: np.ndarray, truth: list[TruePair]
     return lines
 
 
-def _solids(vertices: np.ndarray | Tensor, faces: list[np.ndarray]):
+def _solids(vertices: np.ndarray, faces: list[np.ndarray]):
     """Of each pair the sealed vertices `[H, V + 1, 3]` mm and whether both hands enclose a volume."""
-    for pair in np.asarray(vertices):
+    for pair in vertices:
         sealed = seal(pair.astype(np.float64) * MM)
         volumes = []
         for points, corners in zip(sealed, faces, strict=True):
@@ -197,8 +192,7 @@ class TrueMasks:
 def true_masks(points_2d: np.ndarray | Tensor, faces: Tensor) -> TrueMasks:
     """What predictions are compared with, from `[B, H, V, 2]` px of the image and faces `[H, F, 3]`."""
     points = np.asarray(points_2d, np.float64)
-    corners = np.stack([points.min((1, 2)), points.max((1, 2))], 1)  # [B,2,2]
-    windows = square_crop(corners, fill=FILL, size=GRID)
+    windows = square_crop(points.reshape(len(points), -1, 2), fill=FILL, size=GRID)
     return TrueMasks(windows, np.packbits(_masks(points, windows, faces), axis=-1))
 
 

@@ -15,15 +15,14 @@ BATCH = 128
 
 def mean_hand(store: Store, hands: Hands) -> Output:
     """The mean of a split in the network's terms, batch of one; it has no camera or graph."""
-    sums = None
+    sums = [0.0, 0.0, 0.0]
     for rows in in_batches(store):
         vertices = store.vertices(rows)
         joints = hands.joints(vertices)
         scale = bone_scale(joints)[..., 0, 0]
         relative = relative_root(joints) / scale.mean(1, keepdim=True)
         values = (root_aligned(vertices, joints), scale, relative)
-        parts = [value.double().sum(0, keepdim=True) for value in values]
-        sums = parts if sums is None else [a + b for a, b in zip(sums, parts, strict=True)]
+        sums = [a + value.double().sum(0, keepdim=True) for a, value in zip(sums, values, strict=True)]
     vertices, scale, relative = ((part / len(store)).float() for part in sums)
     nothing = torch.zeros(1, 0)
     return Output(vertices, scale, nothing, relative, nothing, nothing)

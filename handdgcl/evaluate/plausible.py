@@ -18,11 +18,7 @@ LOOKED_AT = 200  # pairs
 LONGEST_EDGE = 4.0  # of the model's own: the median edge of vertices in another order is tens of it
 SAME_JOINTS_M = 0.001
 JOINTS_OFF_M = 0.03  # given joints from the vertices' own: more is another unit or frame
-TURN_DEG, TURN_GAIN, TURN_PAIRS = (
-    60,
-    3.0,
-    5,
-)  # one rotation of all hands that fits this much better: other axes
+TURN_DEG, TURN_GAIN, TURN_PAIRS = 60, 3.0, 5  # one turn of all hands that fits this much better: other axes
 
 
 def checked(prediction: HandFile, truth: HandFile, hands: Hands) -> tuple[HandFile, list[str]]:
@@ -42,9 +38,8 @@ def checked(prediction: HandFile, truth: HandFile, hands: Hands) -> tuple[HandFi
         else:
             check_meshes(file, hands)
             check_joints(file, hands)
-    return prediction, [
-        note for note in (check_axes(prediction, truth, hands), other_joints(truth, hands)) if note
-    ]
+    notes = check_axes(prediction, truth, hands), other_joints(truth, hands)
+    return prediction, [note for note in notes if note]
 
 
 def check_meshes(file: HandFile, hands: Hands) -> None:
@@ -88,11 +83,8 @@ def check_joints(file: HandFile, hands: Hands) -> None:
     own, given = hands.joints(_share(file.vertices)), _share(file.joints)
     for hand, name in enumerate(HANDS):
         off = torch.cdist(given[:, hand], own[:, hand]).median(0).values  # [J, J]
-        nearest = off.argmin(1)
-        for joint, found in enumerate(nearest.tolist()):
-            if off[joint, joint] > JOINTS_OFF_M or (
-                found != joint and off[joint, joint] > 2 * off[joint, found]
-            ):
+        for joint, found in enumerate(off.argmin(1).tolist()):
+            if off[joint, joint] > min(JOINTS_OFF_M, 2 * off[joint, found]):
                 raise InputError(
                     f"{file.name}: joints_{name}: {JOINTS[joint]} is {off[joint, joint]:.3g} m (median) from "
                     f"that of {name}'s vertices, nearest to {JOINTS[found]}; give metres, the same frame and "

@@ -112,9 +112,8 @@ def evaluate_mean_hand(project: Project) -> dict[str, float]:
         return metrics
     hands = load_hands(project.config.data.hands)
     mean = mean_hand(Store(project.store / "train"), hands)
-
-    predict = lambda batch: mean.repeated(len(batch.index))
-    return _measure(predict, hands, project, out, {"row": MEAN_HAND, "seed": 0, "identity": identity})
+    about = {"row": MEAN_HAND, "seed": 0, "identity": identity}
+    return _measure(lambda batch: mean.repeated(len(batch.index)), hands, project, out, about)
 
 
 @torch.inference_mode()
@@ -131,11 +130,10 @@ def split_errors(
 def output_errors(output: Output, batch: HandBatch, hands: Hands) -> dict[str, Tensor]:
     """`position_errors`, with pixels where the prediction has a camera, and `scale_mm` of |J9 - J0|."""
     prediction = output.points(hands)
-    truth = Points.from_vertices(batch.vertices, hands)
+    truth = Points.from_vertices(batch.vertices, hands, batch.joints_2d)
     if output.camera.numel():
         joints_2d = weak_perspective(output.camera, output.joints_of(hands))
         prediction = Points(prediction.vertices, prediction.joints, joints_2d)
-        truth = Points(truth.vertices, truth.joints, batch.joints_2d)
     scale = [bone_scale(points.joints)[..., 0, 0] for points in (prediction, truth)]
     return position_errors(prediction, truth) | {"scale_mm": MM * (scale[0] - scale[1]).abs()}
 

@@ -166,10 +166,9 @@ def _errors(
 
 def _overlap(points_2d: Tensor, hands: Hands) -> np.ndarray:
     """Overlap of the true hands in the benchmark's crop, `[B]`, as prepared data has it."""
-    corners = torch.stack([points_2d.amin((1, 2)), points_2d.amax((1, 2))], 1).numpy()
-    crops = square_crop(corners, fill=_FILL, size=_CROP_PX)[:, None, None]  # [B,1,1,2,3]
-    points = points_2d.numpy() * crops[..., 0, [0]] + crops[..., 2]
-    return hand_overlap(points, hands.faces.numpy(), size=_CROP_PX)
+    points = points_2d.numpy()
+    crops = square_crop(points.reshape(len(points), -1, 2), fill=_FILL, size=_CROP_PX)[:, None, None]
+    return hand_overlap(points * crops[..., 0, [0]] + crops[..., 2], hands.faces.numpy(), size=_CROP_PX)
 
 
 def _summary(table: pd.DataFrame, errors: dict[str, Tensor], pairs: Pairs) -> dict:

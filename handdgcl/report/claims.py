@@ -43,10 +43,7 @@ CLAIMS = {
 }
 _COLUMNS = [
     *("claim", "statement", "verdict", "measure", "row", "minus", "difference", "unit", "low", "high"),
-    *(
-        "seeds_needed",
-        *(f"p_{question}" for question in (SUPPORTED, CONTRADICTED, "half", "less", "equivalent")),
-    ),
+    *("seeds_needed", "p_supported", "p_contradicted", "p_half", "p_less", "p_equivalent"),
 ]
 
 
@@ -167,6 +164,13 @@ def _weakest(asked: pd.DataFrame, sign: int) -> dict:
     favour = sign * asked["difference"] / (asked["high"] - asked["low"])
     line = asked.loc[favour.idxmin()] if favour.notna().any() else asked.iloc[0]
     return line[["measure", "row", "minus", "difference", "unit", "low", "high"]].to_dict()
+
+
+def conclude(sentences: dict[str, bool]) -> None:
+    """Show those sentences (Markdown) of {sentence: does it hold} that hold."""
+    for text, holds in sentences.items():
+        if holds:
+            display(Markdown(text))
 
 
 def conclusion(text: str, *, holds: bool) -> None:

@@ -38,22 +38,9 @@ MEASURES = {
 }
 EXPLICIT = tuple(row for row in TABLE_2 if ROWS[row].disturbance not in (None, Generated))
 _COLUMNS = [
-    *(
-        "measure",
-        "unit",
-        "row",
-        "minus",
-        "seeds",
-        "samples",
-        "difference",
-        "low",
-        "high",
-        "p",
-        "se",
-        "freedom",
-    ),
-    *("paired_low", "paired_high", "detectable", "least", "largest", "reference", "of_interest"),
-    *("paper_difference", "paper_reference"),
+    *("measure", "unit", "row", "minus", "seeds", "samples", "difference", "low", "high", "p", "se"),
+    *("freedom", "paired_low", "paired_high", "detectable", "least", "largest", "reference"),
+    *("of_interest", "paper_difference", "paper_reference"),
 ]
 
 
@@ -83,7 +70,8 @@ def compare_rows(results: Results, pairs: list[tuple[str, str]] | None = None) -
                 continue
             line = {"measure": name, "unit": measure.unit, "row": row, "minus": other}
             line |= {"samples": values.shape[1], "reference": means.loc[other].mean()}
-            line |= paired(means.loc[row] - means.loc[other]) | pooled(fit, row, other)
+            alone = interval((means.loc[row] - means.loc[other]).to_numpy())
+            line |= alone | {f"paired_{end}": alone[end] for end in ("low", "high")} | pooled(fit, row, other)
             line["of_interest"] = measure.least * (line["reference"] if measure.relative else 1)
             lines.append(line | _paper(name, row, other))
     return pd.DataFrame(lines, columns=_COLUMNS)
@@ -118,12 +106,6 @@ def pooled(fit: RegressionResults | None, row: str, other: str) -> dict[str, flo
     test = fit.t_test(f"C(row)[{row}] - C(row)[{other}] = 0")
     (low, high), p, se = test.conf_int(ALPHA)[0], test.pvalue.item(), test.sd.item()
     return {"low": low, "high": high, "p": p, "se": se, "freedom": fit.df_resid}
-
-
-def paired(by_seed: pd.Series) -> dict[str, float]:
-    """`interval`, its ends named for what they are."""
-    found = interval(by_seed.to_numpy())
-    return found | {"paired_low": found["low"], "paired_high": found["high"]}
 
 
 def interval(by_seed: np.ndarray) -> dict[str, float]:

@@ -64,10 +64,7 @@ def fit(network: HandDGCL, train: Store, val: Store) -> Familiar:
 def ship(checkpoint: Path, store: Path, out: Path) -> Path:
     """Write a model for `handdgcl predict`: a checkpoint's network, and what its training pictures look like.
 
-    Args:
-        checkpoint: of a trained row.
-        store: its data, with `train` and `val`.
-        out: the file.
+    `store` is the folder of its data, with `train` and `val`; `out` is the file, which is returned.
     """
     network = load_model(checkpoint).network
     familiar = fit(network, Store(store / "train"), Store(store / "val"))

@@ -69,17 +69,12 @@ def learning_curves(curves: pd.DataFrame, labels: dict[str, str]) -> seaborn.Fac
 
 
 def node_places(hands: Hands, counts: list[int]) -> np.ndarray:
-    """Where to draw the coarsest graph's nodes: `[N, 2]`, the right hand, fingers up.
-
-    Args:
-        hands: the mesh.
-        counts: `graph.nodes` of the parameters.
-    """
+    """Where to draw the coarsest graph's nodes, `[N, 2]`: the right hand, fingers up."""
     return hands.template[RIGHT].numpy()[coarse_nodes(hands, counts)][:, [2, 0]] * np.array([1.0, -1.0])
 
 
 def coarse_nodes(hands: Hands, counts: list[int]) -> np.ndarray:
-    """Which vertices are the coarsest graph's nodes, `[N]`; arguments as of `node_places`."""
+    """Which vertices are the coarsest graph's nodes, `[N]`; `counts`: `graph.nodes` of the parameters."""
     template, faces = hands.template[RIGHT].numpy(), hands.faces[RIGHT].numpy()
     return build_hierarchy(template, faces, list(counts)).nodes[0]
 
@@ -88,7 +83,6 @@ def draw_graph(ax: Axes, adjacency: Tensor, places: np.ndarray, *, reference: Te
     """Nodes and edges of a graph; against a reference, added edges are green and removed ones red.
 
     Args:
-        ax: to draw on.
         adjacency, reference: `[N, N]`.
         places: `[N, 2]`, of `node_places`.
     """

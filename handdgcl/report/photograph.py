@@ -48,8 +48,7 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
             log.warning("%s: left out, no images: %s", path, ", ".join(left_out))
         found += inside
     names = [path.stem for path in found]
-    twice = [path for path in found if names.count(path.stem) > 1]
-    if twice:
+    if twice := [path for path in found if names.count(path.stem) > 1]:
         raise InputError(
             f"{twice[0]} and {twice[1]}: results of one name; give them to separate --out folders"
         )
@@ -66,9 +65,8 @@ def read_boxes(path: Path) -> dict[str, Box]:
     if not path.exists():
         raise InputError(f"{path}: no such file of boxes; {form}")
     for name, values in read_json(path, remedy=form).items():
-        if not (
-            isinstance(values, list) and len(values) == 4 and all(isinstance(v, int | float) for v in values)
-        ):
+        numbers = isinstance(values, list) and all(isinstance(v, int | float) for v in values)
+        if not numbers or len(values) != 4:
             raise InputError(f"{path}: {name}: {json.dumps(values)[:60]}; {form}")
         boxes[name] = Box(*values)
     return boxes

@@ -96,10 +96,15 @@ def draw_skeletons(picture: np.ndarray, joints_2d: Tensor) -> np.ndarray:
     return picture
 
 
-def from_the_side(vertices: Tensor) -> Tensor:
-    """`[..., 3]` turned by 90 degrees about the vertical axis through their centre, the new origin."""
+def centred(vertices: Tensor) -> Tensor:
+    """`[..., 3]` with the middle of the box around all of them as the origin."""
     points = vertices.reshape(-1, 3)
-    x, y, z = (vertices - (points.amin(0) + points.amax(0)) / 2).unbind(-1)
+    return vertices - (points.amin(0) + points.amax(0)) / 2
+
+
+def from_the_side(vertices: Tensor) -> Tensor:
+    """`[..., 3]` turned by 90 degrees about the vertical axis through their middle, the new origin."""
+    x, y, z = centred(vertices).unbind(-1)
     return torch.stack([z, y, -x], -1)
 
 
@@ -159,8 +164,7 @@ def choose_samples(
     """Samples of `results.samples` for `qualitative_figure`: by a rule, never by hand.
 
     The first row's MPJPE (both hands, the given seed) is cut into `count - 1` equal shares and the sample in
-    the middle of each is taken; the last one has the largest overlap of the two hands, where samples.csv
-    knows it (else another share takes its place).
+    the middle of each is taken; the last one has the largest overlap of the two hands.
 
     Returns:
         index (position in the test store), the MPJPE of each row in mm, and rule.
@@ -169,23 +173,19 @@ def choose_samples(
         InputError: a row was not run with this seed.
     """
     errors = _errors(samples, rows, seed)
-    overlap = samples.groupby("index")["iou"].first() if "iou" in samples else None
-    shares = max(count - (overlap is not None), 1)
+    overlap, chosen = samples.groupby("index")["iou"].first(), {}
+    shares = max(count - 1, 1)
     ranked = errors.sort_values(rows[0], kind="stable").index
-    chosen = {}
     for share in (np.arange(shares) + 0.5) / shares:
         rule = f"error of {row_title(rows[0])}: {100 * share:.0f}th percentile"
         chosen.setdefault(ranked[int(share * len(ranked))], rule)
-    if overlap is not None:
-        chosen.setdefault(overlap.idxmax(), f"largest overlap: {overlap.max():.2f}")
+    chosen.setdefault(overlap.idxmax(), f"largest overlap: {overlap.max():.2f}")
     return errors.loc[list(chosen)].reset_index().assign(rule=list(chosen.values()))
 
 
-def worst_samples(
-    samples: pd.DataFrame, rows: tuple[str, ...] = (BASELINE, BEST), *, row: str, seed: int, count: int = 10
-) -> pd.DataFrame:
-    """The samples with the largest MPJPE of one of the rows, the worst first, as `choose_samples`."""
-    errors = _errors(samples, rows, seed).sort_values(row, ascending=False, kind="stable").head(count)
+def worst_samples(samples: pd.DataFrame, *, row: str, seed: int, count: int = 10) -> pd.DataFrame:
+    """The samples with the largest MPJPE of `row`, BASELINE or BEST, the worst first, as `choose_samples`."""
+    errors = _errors(samples, (BASELINE, BEST), seed).nlargest(count, row)
     rules = [f"{row_title(row)}: rank {rank} from the worst" for rank in range(1, len(errors) + 1)]
     return errors.reset_index().assign(rule=rules)
 

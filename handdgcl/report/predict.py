@@ -144,7 +144,10 @@ def predict_image(
         "overlay.png": draw_hands(image, found.points_2d, found.vertices, hands.faces, opacity=OPACITY),
         "skeleton.png": draw_skeletons(image, joints_px),
     }
-    files = {name: _png(picture) for name, picture in pictures.items()}
+    files = {
+        name: cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
+        for name, picture in pictures.items()
+    }
     files |= mesh_files(found.vertices.numpy(), hands.faces.numpy())
     written = [Path(out) / f"{path.stem}_{name}" for name in (*files, "joints.json")]
     for target, content in zip(written, files.values(), strict=False):
@@ -204,8 +207,3 @@ def joints_json(joints: Tensor, joints_px: Tensor, scale: Tensor, camera: Tensor
             hand: {"joints": m, "joints_px": px, "scale": s, "camera": c} for hand, m, px, s, c in columns
         },
     }
-
-
-def _png(picture: np.ndarray) -> bytes:
-    """RGB `[height, width, 3]` uint8 as a PNG."""
-    return cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()

@@ -98,37 +98,28 @@ def render_profile(project: Project) -> list[Path]:
         InputError: there are none, one cannot be read, or a page could not be written.
     """
     source, folder = project.runs / "notebooks", project.reports
-    paths = sorted(
-        [*source.glob("*.ipynb"), *project.runs.glob(f"{INDEX}.ipynb")], key=lambda path: path.name
-    )
+    paths = [*source.glob("*.ipynb"), *project.runs.glob(f"{INDEX}.ipynb")]
+    paths.sort(key=lambda path: path.name)
     if not paths:
         raise InputError(f"{source}: no executed notebook; run `dvc repro` first")
-    names = [path.stem for path in paths]
-    pages = []
+    names, pages = [path.stem for path in paths], []
     for path in paths:
-        page = folder / page_name(path.stem)
-        content = render(read_notebook(path), path.stem, names, folder)
-        with replacing(page) as temporary:
+        try:
+            notebook = nbformat.read(path, as_version=4)
+        except (OSError, ValueError, nbformat.ValidationError) as error:
+            raise InputError(
+                f"{path}: not a notebook ({error}); delete it and run `dvc repro` again"
+            ) from error
+        pages.append(folder / page_name(path.stem))
+        content = render(notebook, path.stem, names, folder)
+        with replacing(pages[-1]) as temporary:
             temporary.write_text(content, encoding="utf-8")
-        pages.append(page)
     return pages
 
 
 def page_name(stem: str) -> str:
     """The page of a notebook."""
     return "index.html" if stem == INDEX else f"{stem}.html"
-
-
-def read_notebook(path: Path) -> NotebookNode:
-    """An executed notebook.
-
-    Raises:
-        InputError: it is not one.
-    """
-    try:
-        return nbformat.read(path, as_version=4)
-    except (OSError, ValueError, nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
-        raise InputError(f"{path}: not a notebook ({error}); delete it and run `dvc repro` again") from error
 
 
 def render(notebook: NotebookNode, name: str, names: list[str], folder: Path) -> str:

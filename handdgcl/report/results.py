@@ -3,7 +3,7 @@
 import json
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pandas as pd
@@ -19,8 +19,6 @@ README_MARKS = "<!-- results: written by notebooks/06_tables.ipynb -->", "<!-- e
 _OF_NO_ROW = ("profile", "reports", "seeds", "controls", "families", "rates")  # parameters that decide none
 _REMEDY = "delete its folder and run `dvc repro` again"
 _RUN = ["row", "title", "seed"]
-_KEYS = ("commit", "machine", "metrics", "parameters", "row", "seed")
-_COLUMNS = ("hand", "image_id", "index", "mpjpe_mm")
 
 
 @dataclass(frozen=True)
@@ -70,25 +68,23 @@ def read_results(folder: Path) -> Results:
         if not table.equals(measured[0]):
             pair = f"{run['folder'].name} and {runs[0]['folder'].name}"
             raise InputError(f"{folder}: {pair} were measured on different samples; {_REMEDY}")
-    names = ("metrics", "samples", "curves", "joints", "features", "facts")
-    return Results(**{name: _stack(runs, name) for name in names})
+    return Results(**{field.name: _stack(runs, field.name) for field in fields(Results)})
 
 
 def _stack(runs: list[dict], name: str) -> pd.DataFrame:
     """One table of all runs, with the columns that say which run a line is of."""
     tables = []
-    for run in runs:
+    for run in (run for run in runs if name in run):
         about = {"row": run["row"], "title": row_title(run["row"]), "seed": run["seed"]}
-        if name in run:
-            about = pd.DataFrame(about, index=run[name].index)
-            tables.append(about.join(run[name].drop(columns=_RUN, errors="ignore")))
+        about = pd.DataFrame(about, index=run[name].index)
+        tables.append(about.join(run[name].drop(columns=_RUN, errors="ignore")))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=_RUN)
 
 
 def _read_run(folder: Path) -> dict:
     """One run's files, checked against each other."""
-    info = _read(folder / "metrics.json", _KEYS)
-    samples = _read(folder / "samples.csv", _COLUMNS)
+    info = _read(folder / "metrics.json", ("commit", "machine", "metrics", "parameters", "row", "seed"))
+    samples = _read(folder / "samples.csv", ("hand", "image_id", "index", "mpjpe_mm"))
     metrics = info.pop("metrics")
     for name, value in means(samples).items():
         if name not in metrics or not abs(metrics[name] - value) <= TOLERANCE * abs(value):
@@ -118,8 +114,8 @@ def _read(path: Path, needed: Iterable[str] = ()) -> dict | pd.DataFrame:
         raise InputError(f"{path}: no such file; {_REMEDY}") from None
     except ValueError as error:
         raise InputError(f"{path}: not {path.suffix[1:].upper()} ({error}); {_REMEDY}") from error
-    for missing in (name for name in needed if name not in content):
-        raise InputError(f"{path}: {missing!r} is missing; {_REMEDY}")
+    if missing := [name for name in needed if name not in content]:
+        raise InputError(f"{path}: {missing[0]!r} is missing; {_REMEDY}")
     return content
 
 
@@ -142,8 +138,7 @@ def parameter_differences(results: Results) -> pd.DataFrame:
     A changed weight trains the rows that use it alone: no error, but a reader must see it.
     """
     table = pd.json_normalize(list(results.facts["parameters"])).astype(str)
-    of_others = [name for name in table if name in _OF_NO_ROW or name.startswith("rates.")]
-    table = table.drop(columns=of_others)
+    table = table.drop(columns=[name for name in table if name in _OF_NO_ROW or name.startswith("rates.")])
     table = table.loc[:, table.nunique() > 1].assign(runs=results.facts["run"])
     long = table.melt("runs", var_name="parameter")
     return long.groupby(["parameter", "value"], sort=False)["runs"].agg(", ".join).reset_index()

@@ -21,14 +21,8 @@ _QUOTED = (
         "interacting hands; root aligned, scaled by the middle metacarpal",
     ),
 )
-RIVALS = (
-    "attention",
-    "parametric45",
-    "cascade",
-    "factorised",
-    "pair_judge",
-    "removal",
-)  # the rows that stand for a family
+# The rows that stand for a family.
+RIVALS = ("attention", "parametric45", "cascade", "factorised", "pair_judge", "removal")
 
 
 def quoted() -> pd.DataFrame:
@@ -50,20 +44,14 @@ def measured(results: Results) -> pd.DataFrame:
     if "penetration_depth_mm" in samples:
         depth = samples["penetration_depth_mm"]
         deep = (depth > COLLISION_MM).astype(float).where(depth.notna())
-        table = table.assign(
-            collisions=deep.groupby(samples["row"]).mean(), depth_mm=depth.groupby(samples["row"]).mean()
-        )
+        table["collisions"], table["depth_mm"] = (x.groupby(samples["row"]).mean() for x in (deep, depth))
     for name, values in (("mrrpe_mm", results.metrics), ("seconds", results.facts)):
         if name in values:
             table[name] = values.groupby("row")[name].mean()
     errors = [f"{m}_{unit}" for m in ERRORS for unit in ("mm", "sd_mm")]
     columns = ["method", *errors, "mrrpe_mm", "collisions", "depth_mm", "seconds", "seeds"]
-    return (
-        table.loc[chosen]
-        .assign(method=[row_title(row) for row in chosen])
-        .reindex(columns=columns)
-        .reset_index()
-    )
+    table = table.loc[chosen].assign(method=[row_title(row) for row in chosen])
+    return table.reindex(columns=columns).reset_index()
 
 
 def rival_pairs(results: Results) -> list[tuple[str, str]]:

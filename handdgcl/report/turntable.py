@@ -13,10 +13,10 @@ from trimesh import resources, util
 
 from handdgcl.hands import Hands
 from handdgcl.hands.topology import HANDS
-from handdgcl.report.pictures import HAND_COLOURS
+from handdgcl.model.metrics import MM
+from handdgcl.report.pictures import HAND_COLOURS, centred
 
 HEIGHT_PX = 420
-MM_PER_M = 1000
 TO_VIEWER = torch.tensor([1.0, -1.0, -1.0])  # from the camera's axes (y down, z away) to three.js's
 AFTER_THREE = "var camera,controls"  # where trimesh's own program begins, in its page
 
@@ -26,14 +26,13 @@ def turntable(samples: dict[str, dict[str, Tensor]], hands: Hands) -> HTML:
 
     Args:
         samples: button's text -> title -> vertices `[H, V, 3]`, metres, camera axes; the same titles in all.
-        hands: the mesh.
     """
-    centred = {
-        name: {title: TO_VIEWER * MM_PER_M * (v - _middle(v)) for title, v in pairs.items()}
+    placed = {
+        name: {title: TO_VIEWER * MM * centred(vertices) for title, vertices in pairs.items()}
         for name, pairs in samples.items()
     }
     titles = list(next(iter(samples.values())))
-    everything = [vertices for pairs in centred.values() for vertices in pairs.values()]
+    everything = [vertices for pairs in placed.values() for vertices in pairs.values()]
     data = {
         "titles": titles,
         "radius": round(max(v.norm(dim=-1).max().item() for v in everything)),
@@ -41,19 +40,13 @@ def turntable(samples: dict[str, dict[str, Tensor]], hands: Hands) -> HTML:
         "faces": [_text(hands.faces[h].numpy().astype(np.uint16)) for h in range(len(HANDS))],
         "samples": [
             {"title": name, "meshes": [[_text(hand.numpy()) for hand in pairs[title]] for title in titles]}
-            for name, pairs in centred.items()
+            for name, pairs in placed.items()
         ],
     }
     template = Environment(loader=PackageLoader("handdgcl.report", ".")).get_template("turntable.html.j2")
     page = template.render(three=_three(), data=json.dumps(data))
     frame = f'width="100%" height="{HEIGHT_PX}" style="border: 0" loading="lazy" title="Hands in 3D"'
     return HTML(f'<div><iframe {frame} srcdoc="{escape(page)}"></iframe></div>')
-
-
-def _middle(vertices: Tensor) -> Tensor:
-    """Of the box around both hands."""
-    points = vertices.reshape(-1, 3)
-    return (points.amin(0) + points.amax(0)) / 2
 
 
 def _text(array: np.ndarray) -> str:
