@@ -45,11 +45,16 @@ def write_json(path: str | Path, content: dict) -> None:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def read_json(path: str | Path, *, remedy: str = "delete it and run `dvc repro` again") -> dict:
+def read_json(
+    path: str | Path,
+    *,
+    remedy: str = "delete it and run `dvc repro` again",
+    missing: str = "run `dvc repro` first",
+) -> dict:
     """A JSON file.
 
     Raises:
-        InputError: it is missing or not JSON, or a name stands twice; the message ends in the remedy.
+        InputError: it is missing or not JSON, or a name stands twice; the message ends in a remedy.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_each_once)
@@ -57,7 +62,7 @@ def read_json(path: str | Path, *, remedy: str = "delete it and run `dvc repro` 
             raise ValueError(f"a {type(content).__name__}")
         return content
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run `dvc repro` first") from None
+        raise InputError(f"{path}: no such file; {missing}") from None
     except (ValueError, RecursionError, OSError) as error:
         raise InputError(f"{path}: not JSON of this project ({error}); {remedy}") from error
 

@@ -6,6 +6,7 @@ order of vertices, joints, hands or axes.
 
 import numpy as np
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from handdgcl.evaluate.handfile import HandFile, in_order_of
@@ -17,6 +18,8 @@ from handdgcl.hands.topology import HANDS, JOINTS, ROOT_JOINT
 LOOKED_AT = 200  # pairs
 LONGEST_EDGE = 4.0  # of the model's own: the median edge of vertices in another order is tens of it
 SAME_JOINTS_M = 0.001
+NEARER = 0.8  # another order of joints is found where it makes those it moves so much nearer
+STILL_M = 0.005  # a relative root that moves less over the pairs stands still
 JOINTS_OFF_M = 0.03  # given joints from the vertices' own: more is another unit or frame
 TURN_DEG, TURN_GAIN, TURN_PAIRS = 60, 3.0, 5  # one turn of all hands that fits this much better: other axes
 
@@ -32,23 +35,48 @@ def checked(prediction: HandFile, truth: HandFile, hands: Hands) -> tuple[HandFi
     prediction = in_order_of(prediction, truth)
     if truth.vertices is None:
         raise InputError(f"{truth.name}: left and right are missing; the truth needs vertices, [N, 778, 3]")
+    notes = []
     for file in (prediction, truth):
         if file.vertices is None:
             check_order(file, truth, hands)
         else:
-            check_meshes(file, hands)
+            notes += [check_meshes(file, hands), other_joints(file, hands)]
             check_joints(file, hands)
-    notes = check_axes(prediction, truth, hands), other_joints(truth, hands)
-    return prediction, [note for note in notes if note]
+    notes += [check_axes(prediction, truth, hands, which) for which in ("both", *HANDS)]
+    return prediction, [note for note in (*notes, *unsaid(prediction, truth, hands)) if note]
 
 
-def check_meshes(file: HandFile, hands: Hands) -> None:
+def unsaid(prediction: HandFile, truth: HandFile, hands: Hands) -> list[str]:
+    """Notes on what two files do not say of each other."""
+    notes = []
+    if (prediction.image_id is None) != (truth.image_id is None):
+        with_it, without = sorted((prediction, truth), key=lambda file: file.image_id is None)
+        notes.append(
+            f"{with_it.name} has image_id, {without.name} has none: pairs are taken in the files' order"
+        )
+    if prediction.intrinsics is not None:
+        notes.append(
+            f"{prediction.name}: its intrinsics are not read, the truth's are; vertices that another camera "
+            "places need left_px, right_px"
+        )
+    if _wander(prediction, hands) < STILL_M < 4 * STILL_M < _wander(truth, hands):
+        notes.append(
+            f"{prediction.name}: it is the same way from the left hand to the right one in every pair, as "
+            "where each is centred on itself; then MRRPE, penetration and contacts mean nothing"
+        )
+    return notes
+
+
+def check_meshes(file: HandFile, hands: Hands) -> str | None:
     """Vertices in the model's order, a left hand on the left and a right hand on the right.
+
+    Returns:
+        a note where a few meshes are inside out.
 
     Raises:
         InputError: they are not; the message says which hand and what it seems to be.
     """
-    vertices = _share(file.vertices)
+    vertices, few = _share(file.vertices), {}
     for hand, name in enumerate(HANDS):
         faces, template = hands.faces[hand], hands.template[hand].double()
         edges = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).T
@@ -59,11 +87,14 @@ def check_meshes(file: HandFile, hands: Hands) -> None:
                 f"{file.name}: {name}: its edges are {ratio:.1f} times as long as the hand model's, so its "
                 "vertices are in another order, or of another model (--hands)"
             )
-        if signed_volume(vertices[:, hand], faces).median() < 0:
+        few[name] = float((signed_volume(vertices[:, hand], faces) < 0).double().mean())
+        if few[name] > 0.5:
             raise InputError(
                 f"{file.name}: {name}: the mesh is inside out, as that of the other hand or a mirrored one "
                 "is; exchange left and right, or mirror it"
             )
+    said = ", ".join(f"{share:.1%} of the {name} ones" for name, share in few.items() if share)
+    return said and f"{file.name}: some meshes are inside out, as mirrored or crushed ones are: {said}"
 
 
 def signed_volume(vertices: Tensor, faces: Tensor) -> Tensor:
@@ -92,44 +123,72 @@ def check_joints(file: HandFile, hands: Hands) -> None:
                 )
 
 
-def other_joints(truth: HandFile, hands: Hands) -> str | None:
-    """A note where the truth's given joints are not the metric's, the regressor's on the vertices."""
-    if truth.joints is None:
+def other_joints(file: HandFile, hands: Hands) -> str | None:
+    """A note where given joints are not the metric's, the regressor's on the vertices."""
+    if file.joints is None:
         return None
-    off = (_share(truth.joints) - hands.joints(_share(truth.vertices))).norm(dim=-1).median()
-    if off < SAME_JOINTS_M:
+    off = (_share(file.joints) - hands.joints(_share(file.vertices))).norm(dim=-1).median(0).values  # [H,J]
+    if off.max() < SAME_JOINTS_M:
         return None
+    hand, joint = divmod(int(off.argmax()), len(JOINTS))
     return (
-        f"{truth.name}: its joints are given, {1000 * off:.1f} mm (median) from those of its vertices, which "
-        "Tables 1-2 measure; leave them out to compare with those"
+        f"{file.name}: its joints are given, the {HANDS[hand]} {JOINTS[joint]} {1000 * off.max():.1f} mm "
+        "(median) from that of its vertices, which Tables 1-2 measure; leave them out to compare with those"
     )
 
 
 def check_order(file: HandFile, truth: HandFile, hands: Hands) -> None:
-    """Joints without vertices: each lies nearer to its own true joint than to another.
+    """Joints without vertices: no other order or exchange of hands brings them nearer to the true ones.
+
+    Of few pairs, whose fingers may be mistaken for each other, much nearer.
 
     Raises:
-        InputError: it does not; the message names the joint.
+        InputError: one does; the message names the joint.
     """
-    ours, true = aligned(file, hands), aligned(truth, hands)
+    ours, true = (_joints(each, hands) for each in (file, truth))
+    ours, true = (each - each.mean(2, keepdim=True) for each in (ours, true))  # whatever the order is
+    ours, true = (each / each.square().sum((2, 3), keepdim=True).sqrt() for each in (ours, true))
+    enough = NEARER if len(file) >= TURN_PAIRS else NEARER / 2
+    as_given, exchanged = ((each - true).norm(dim=-1).median() for each in (ours, ours.flip(1)))
+    if exchanged < enough * as_given:
+        raise InputError(f"{file.name}: joints_left fit the true right hands better; exchange or mirror them")
     for hand, name in enumerate(HANDS):
-        off = torch.cdist(ours[:, hand], true[:, hand]).median(0).values  # [J, J], in metacarpals
-        for joint, found in enumerate(off.argmin(1).tolist()):
-            if off[joint, joint] > 2 * off[joint, found]:
-                raise InputError(
-                    f"{file.name}: joints_{name}: {JOINTS[joint]} lies twice as near to the true "
-                    f"{JOINTS[found]} as to its own; give the order {', '.join(JOINTS)}"
-                )
+        off = torch.cdist(ours[:, hand], true[:, hand]).median(0).values  # [J, J]
+        found = torch.from_numpy(linear_sum_assignment(off)[1])
+        moved = found != torch.arange(len(found))
+        if off[moved, found[moved]].sum() < enough * off.diagonal()[moved].sum():
+            joint = int(moved.nonzero()[0])
+            raise InputError(
+                f"{file.name}: joints_{name}: {JOINTS[joint]} lies nearer to the true {JOINTS[found[joint]]} "
+                f"than to its own; give the order {', '.join(JOINTS)}"
+            )
+
+
+def _wander(file: HandFile, hands: Hands) -> float:
+    """How much the way from the left to the right hand's root, or middle, changes over the pairs, m."""
+    joints = _joints(file, hands)
+    middle = joints.mean(2) if file.vertices is None else _share(file.vertices).mean(2)
+    ways = torch.stack([joints[:, :, ROOT_JOINT], middle]).diff(dim=2)[:, :, 0]  # [2,B,3]
+    return float(ways.std(1, correction=0).norm(dim=-1).min())
+
+
+def _joints(file: HandFile, hands: Hands) -> Tensor:
+    """An even share of a file's joints `[B, H, J, 3]` m."""
+    return _share(file.joints) if file.vertices is None else hands.joints(_share(file.vertices))
 
 
 def aligned(file: HandFile, hands: Hands) -> Tensor:
     """An even share of a file's joints `[B, H, J, 3]`, root at the origin, in metacarpals."""
-    joints = hands.joints(_share(file.vertices)) if file.vertices is not None else _share(file.joints)
+    joints = _joints(file, hands)
     return (joints - joints[:, :, [ROOT_JOINT]]) / bone_scale(joints).clamp(min=1e-9)
 
 
-def check_axes(prediction: HandFile, truth: HandFile, hands: Hands) -> str | None:
-    """The prediction's axes are the truth's: no one turn or mirror image of all its hands fits far better.
+def check_axes(prediction: HandFile, truth: HandFile, hands: Hands, which: str) -> str | None:
+    """The prediction's axes are the truth's: no one turn or mirror image of all hands fits far better.
+
+    Args:
+        prediction, truth, hands: what is compared.
+        which: left, right or both.
 
     Returns:
         a note where there are too few pairs to be sure.
@@ -137,7 +196,8 @@ def check_axes(prediction: HandFile, truth: HandFile, hands: Hands) -> str | Non
     Raises:
         InputError: one does.
     """
-    ours, true = (aligned(file, hands).reshape(-1, 3) for file in (prediction, truth))
+    of = [HANDS.index(which)] if which in HANDS else range(len(HANDS))
+    ours, true = (aligned(file, hands)[:, of].reshape(-1, 3) for file in (prediction, truth))
     left, _, right = torch.linalg.svd(ours.T @ true)
     turn = left @ right  # the best of all, which may be a mirror image
     mirrored = bool(torch.linalg.det(turn) < 0)
@@ -145,9 +205,8 @@ def check_axes(prediction: HandFile, truth: HandFile, hands: Hands) -> str | Non
     before, after = ((points - true).norm(dim=-1).median() for points in (ours, ours @ turn))
     if (angle < TURN_DEG and not mirrored) or before < TURN_GAIN * after:
         return None
-    change = (
-        "a mirror image of all its hands" if mirrored else f"turning all its hands by {angle:.0f} degrees"
-    )
+    all_of = f"all its {which} hands" if which in HANDS else "all its hands"
+    change = f"a mirror image of {all_of}" if mirrored else f"turning {all_of} by {angle:.0f} degrees"
     said = (
         f"{prediction.name}: {change} would lower the median error {before / after:.0f} times, "
         "so its axes seem to be others than the truth's; x right, y down, z forward are wanted"

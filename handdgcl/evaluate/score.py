@@ -27,6 +27,7 @@ from handdgcl.hands.contact import sealed_faces
 from handdgcl.hands.topology import FINGERS, HANDS
 from handdgcl.model.metrics import Points, error_table, joint_means, means, position_errors
 
+TURNED = 4  # times: a turn of each hand lowers a network's error two or three times
 PCK_MM = 50  # the PCK curve runs from 0 to here, in steps of 1 mm
 PAIR_ERRORS = {"mrrpe_mm", "mrrpe_wrist_mm", "pa_pair_mpvpe_mm", *ERRORS}  # of one hand's place to the other
 _CHUNK = 256  # pairs at a time
@@ -122,7 +123,8 @@ def score(prediction: HandFile, truth: HandFile, hands: Hands, *, interaction: b
         errors = {name: value for name, value in errors.items() if name not in PAIR_ERRORS}
     about = pd.DataFrame({"iou": overlap} if seen else {}, index=range(len(truth)))
     table = error_table(errors, about)
-    return Score(table, _summary(table, errors, pairs) | {"notes": doubt + _notes(pairs, together)})
+    summary = _summary(table, errors, pairs)
+    return Score(table, summary | {"notes": doubt + _notes(pairs, together, summary["metrics"])})
 
 
 def pck_curve(per_joint_mm: Tensor) -> np.ndarray:
@@ -210,8 +212,8 @@ def _by_overlap(table: pd.DataFrame) -> dict:
     }
 
 
-def _notes(pairs: Pairs, together: list[str]) -> list[str]:
-    """What was not measured or read, and why; `together`: files whose hands have their root in common."""
+def _notes(pairs: Pairs, together: list[str], metrics: dict[str, float]) -> list[str]:
+    """What was not measured or is doubtful; `together`: files whose hands have their root in common."""
     files = pairs.prediction, pairs.truth
     notes = [f"{file.name}: ignored {', '.join(file.ignored)}" for file in files if file.ignored]
     if pairs.prediction.vertices is None:
@@ -219,10 +221,10 @@ def _notes(pairs: Pairs, together: list[str]) -> list[str]:
     if pairs.truth.intrinsics is None:
         notes.append("the truth has no intrinsics: no pixel error, no masks, no bins by overlap")
     elif not pairs.camera:
-        notes.append(
-            f"{pairs.prediction.name} is not in front of the camera and has no left_px, right_px: no pixel "
-            "error, no masks"
-        )
+        said = "is not in front of the camera and has no left_px, right_px: no pixel error, no masks"
+        notes.append(f"{pairs.prediction.name} {said}")
+    if metrics["mpjpe_mm"] > TURNED * metrics["pa_mpjpe_mm"]:
+        notes.append("MPJPE is far above PA-MPJPE: are the hands in the truth's axes and camera frame?")
     return notes + [
         f"{name}: both hands have their root at one place in every pair, so nothing is known of where one is "
         "to the other: no MRRPE, no error of both as one, no penetration, no contacts"

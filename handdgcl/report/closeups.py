@@ -60,6 +60,6 @@ def _closeup(points: Tensor, vertices: Tensor, size: int, hands: Hands) -> tuple
     sealed = seal(millimetres)
     for h in range(len(HANDS)):
         inside = Solid(sealed[1 - h], faces[1 - h]).inside(millimetres[h])
-        for place in (shown[h, torch.from_numpy(inside)] * 2**FRACTION_BITS).round().int().tolist():
+        for place in ((shown[h, torch.from_numpy(inside)] - 0.5) * 2**FRACTION_BITS).round().int().tolist():
             cv2.circle(picture, place, 2 * 2**FRACTION_BITS, INSIDE, -1, cv2.LINE_AA, FRACTION_BITS)
     return picture, pair_contact(millimetres, faces)["penetration_mm"]

@@ -62,9 +62,7 @@ def read_boxes(path: Path) -> dict[str, Box]:
         InputError: it is missing or not of that form.
     """
     boxes, form = {}, '{"image.jpg": [x, y, width, height], ...} in px is wanted, each image once'
-    if not path.exists():
-        raise InputError(f"{path}: no such file of boxes; {form}")
-    for name, values in read_json(path, remedy=form).items():
+    for name, values in read_json(path, remedy=form, missing=form).items():
         numbers = isinstance(values, list) and all(isinstance(v, int | float) for v in values)
         if not numbers or len(values) != 4:
             raise InputError(f"{path}: {name}: {json.dumps(values)[:60]}; {form}")

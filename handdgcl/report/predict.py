@@ -27,6 +27,7 @@ from handdgcl.report.pictures import draw_hands, draw_skeletons
 CAMERA_TO_VIEWER = np.array([1.0, -1.0, -1.0])
 FORMATS = ("obj", "glb")
 OPACITY = 0.75
+LEAST_BOX_PX = 4  # smaller ones are shares of the image
 BLACK = 4  # mean grey level below which nothing is seen: colours of 10 bits written into 16, for example
 WIDEST = 10  # a box may be, in shorter sides of the image
 
@@ -69,10 +70,10 @@ def crop_map(shape: tuple[int, ...], box: Box | None, *, fill: float, size: int)
         corners = np.array([[width - side, height - side], [width + side, height + side]]) / 2
         return square_crop(corners, fill=1.0, size=size)
     text = f"--box {','.join(map(str, box))}"
-    if not (box.width > 0 and box.height > 0 and max(box.width, box.height) <= WIDEST * side):
+    if not (min(box.width, box.height) >= LEAST_BOX_PX and max(box.width, box.height) <= WIDEST * side):
         raise InputError(
-            f"{text}: width and height must be positive and at most {WIDEST} times the image's {side} px "
-            "(x,y,w,h in px)"
+            f"{text}: width and height must be at least {LEAST_BOX_PX} px and at most {WIDEST} times the "
+            f"image's {side} px (x,y,w,h in px)"
         )
     if not (-box.width < box.x < width and -box.height < box.y < height):
         raise InputError(f"{text}: outside the image of {width} x {height} px")
@@ -90,7 +91,7 @@ def reconstruct(image: np.ndarray, trained: Trained, *, box: Box | None) -> Reco
     data = trained.config.data
     crop = crop_map(image.shape, box, fill=data.fill, size=data.image_size)
     pixels = torch.as_tensor(warp_crop(image, crop, size=data.image_size)).permute(2, 0, 1)
-    if pixels.float().mean() < BLACK:
+    if pixels.float().mean() < max(BLACK, data.min_brightness):  # training saw none so dark
         raise InputError(
             "the picture is nearly black where hands are looked for; give 8 bits a colour, or --box"
         )
