@@ -213,10 +213,8 @@ def _collect(job: Job) -> tuple[pd.DataFrame, pd.DataFrame, list[int]]:
     unreadable = [entry for dropped in made for entry in dropped.unreadable]
     counted = {"image is readable": len(unreadable)}
     counted |= {rule: sum(getattr(d, field) for d in made) for rule, field in _rules(job.data).items()}
-    kept, rows = len(job.selection), []
-    for rule, count in counted.items():
-        kept -= count
-        rows.append((rule, count, count, kept))
+    kept = len(job.selection) - np.cumsum(list(counted.values()))
+    rows = zip(counted, counted.values(), counted.values(), kept, strict=True)
     counts = pd.concat([job.selection.counts, pd.DataFrame(rows, columns=job.selection.counts.columns)])
     listed = pd.DataFrame(unreadable, columns=["file_name", "reason"])
     return counts.reset_index(drop=True), listed, [count for count, _ in parts]
