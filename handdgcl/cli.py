@@ -83,9 +83,7 @@ def _add_predict(commands: argparse._SubParsersAction) -> None:
         help='a box for each image: {"a.jpg": [x, y, width, height], …}; goes before --box',
     )
     predict.add_argument(
-        "--hands",
-        metavar="DIR",
-        help="folder of the hand models; default: where training had it",
+        "--hands", metavar="DIR", help="folder of the hand models; default: where training had it"
     )
     predict.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the results")
     predict.set_defaults(command=_predict)
@@ -115,7 +113,6 @@ def _add_score(commands: argparse._SubParsersAction) -> None:
 
 
 def _box(text: str) -> tuple[float, ...]:
-    """X,Y,W,H as numbers."""
     try:
         x, y, width, height = (float(part) for part in text.split(","))
     except ValueError:

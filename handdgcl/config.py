@@ -16,6 +16,7 @@ MOST = 1e6  # of a rate, weight, strength; also refuses infinity
 Count = Annotated[int, Meta(ge=1, le=2**31)]
 Size = Annotated[int, Meta(ge=1, le=2**14)]  # of a layer
 Share = Annotated[float, Meta(ge=0, le=1)]
+Kept = Annotated[float, Meta(gt=0, le=1)]  # a share that is not nothing
 Positive = Annotated[float, Meta(gt=0, le=MOST)]
 Weight = Annotated[float, Meta(ge=0, le=MOST)]
 # PyTorch 2.13 computes wrong gradients of strided convolutions of 4 channels where a CPU has AVX2 alone.
@@ -97,9 +98,7 @@ class UNet(_Section):
     """F_gen, the graph U-Net; its strength alpha is `disturb.unet`."""
 
     features: Size  # hidden width; below F it is a bottleneck for all that passes
-    keep: Annotated[
-        list[Annotated[float, Meta(gt=0, le=1)]], Meta(min_length=1)
-    ]  # share of nodes kept by each pooling
+    keep: Annotated[list[Kept], Meta(min_length=1)]  # share of nodes kept by each pooling
 
 
 class Contrast(_Section):
@@ -123,9 +122,8 @@ class Loss(_Section):
     consistent: Weight  # lambda 5
     transition: Weight  # lambda 6
     contrast: Weight  # lambda 7
-    cross: Annotated[
-        float, Meta(ge=-MOST, le=MOST)
-    ]  # of L_cross beside L_self in lambda 7's bracket; -1: eq. 11 as printed
+    # of L_cross beside L_self in lambda 7's bracket; -1: eq. 11 as printed
+    cross: Annotated[float, Meta(ge=-MOST, le=MOST)]
 
 
 class Train(_Section):
@@ -174,9 +172,8 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent, index):
         if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError(
-                f"an alias, line {self.peek_event().start_mark.line + 1}: write the value out"
-            )
+            line = self.peek_event().start_mark.line + 1
+            raise yaml.YAMLError(f"an alias, line {line}: write the value out")
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node, deep=False):

@@ -7,14 +7,7 @@ from dataclasses import dataclass
 
 from handdgcl.config import Config, to_dict
 from handdgcl.files import InputError
-from handdgcl.model.disturb import (
-    Disturbance,
-    FlippedEdges,
-    Generated,
-    RandomEdges,
-    RandomMask,
-    RandomNoise,
-)
+from handdgcl.model.disturb import Disturbance, FlippedEdges, Generated, RandomEdges, RandomMask, RandomNoise
 
 
 @dataclass(frozen=True)

@@ -32,20 +32,16 @@ def check_keypoints(folder: str | Path, split: str, selection: Selection, hands:
         return
     fits = np.unique(np.linspace(0, len(selection.fits.pose) - 1, FRAMES).round().astype(int))
     given = _keypoints(path, selection, fits)
-    fitted = annotation_path(folder, split, "MANO_NeuralAnnot")
-    apart, exchanged = (_off_mm(hands, _parts(selection, fits, step), given) for step in (1, -1))
+    parts = [torch.as_tensor(part[fits]) for part in selection.fits]
+    apart, exchanged = (_off_mm(hands, both, given) for both in (parts, [part.flip(1) for part in parts]))
     if apart > MOST_OFF_MM:
         reason = f"{apart:.0f} mm (median) from the keypoints of {path.name}"
         if exchanged < MOST_OFF_MM:
             reason += f", and {exchanged:.0f} with left and right exchanged, so they are exchanged"
+        fitted = annotation_path(folder, split, "MANO_NeuralAnnot")
         raise InputError(
             f"{fitted}: the fits are {reason}; metres and the same world are wanted; {FETCH_AGAIN}"
         )
-
-
-def _parts(selection: Selection, fits: np.ndarray, step: int) -> list[torch.Tensor]:
-    """Pose, shape and translation of some fits; step -1: with the hands exchanged."""
-    return [torch.as_tensor(part[fits][:, ::step].copy()) for part in selection.fits]
 
 
 @torch.no_grad()

@@ -4,17 +4,13 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 
-import cv2
 import msgspec
 import numpy as np
 import pandas as pd
-import torch
 from tqdm import tqdm
 
 from handdgcl.config import Config, Data, to_dict
@@ -27,7 +23,7 @@ from handdgcl.files import InputError, code_digest, replacing
 from handdgcl.hands import Hands
 from handdgcl.hands.topology import HANDS
 from handdgcl.project import SPLITS
-from handdgcl.render import twin_folder, write_dataset
+from handdgcl.render.dataset import one_thread_each, twin_folder, write_dataset
 
 GENERATED = "generated"  # the value of `data.source` that asks for a rendered data set
 _FORMAT = 2  # a new number discards what an earlier version left
@@ -51,8 +47,7 @@ def open_source(config: Config, hands: Hands, folder: Path) -> Path:
     stamp = folder.with_suffix(".sha256")
     if not (folder.is_dir() and stamp.is_file() and stamp.read_text() == wanted):
         stamp.unlink(missing_ok=True)
-        if folder.exists():
-            shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
         write_dataset(folder, config.generate, hands, workers=config.data.workers)
         _write(stamp, wanted.encode())
     return folder
@@ -83,7 +78,7 @@ def prepare_split(folder: str | Path, split: str, out: Path, data: Data, hands: 
     work = out.with_name(f"{out.name}.partial")
     selection = read_split(folder, split)
     fingerprint = _fingerprint(selection, data, hands)
-    if _is_store(out) and _is_whole(out, fingerprint):
+    if _is_made(out, fingerprint):
         return pd.read_csv(out / "counts.csv")
     check_keypoints(folder, split, selection, hands)
     _open_work(work, fingerprint)
@@ -115,12 +110,13 @@ def prepare_twins(folder: Path, store: Path, data: Data, hands: Hands) -> None:
 
 def _fingerprint(selection: Selection, data: Data, hands: Hands) -> str:
     """Of all that the store's bytes depend on; of the images, the sizes."""
-    digest = hashlib.sha256(f"{_FORMAT} {PART_SIZE} {JPEG_QUALITY}".encode())
-    digest.update(f"{data.image_size} {data.fill} {data.min_brightness}".encode())
+    settings = f"{data.image_size} {data.fill} {data.min_brightness}"
+    digest = hashlib.sha256(f"{_FORMAT} {PART_SIZE} {JPEG_QUALITY}{settings}".encode())
     digest.update(selection.table.to_csv(index=False).encode())
     for array in (selection.fit, *selection.fits, selection.view, *selection.views):
         digest.update(np.ascontiguousarray(array))
     digest.update(hands.fingerprint().encode())
+    digest.update(np.ascontiguousarray(selection.size))
     sizes = [_size(f"{selection.images}/{name}") for name in selection.table.file_name]
     digest.update(np.array(sizes, np.int64))
     return digest.hexdigest()
@@ -138,19 +134,13 @@ def _write(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
-def _is_store(out: Path) -> bool:
-    """Whether a store is at `out`; raises when something else is."""
+def _is_made(out: Path, fingerprint: str) -> bool:
+    """Whether the store of this input is at `out`, as it was written; raises when something else is."""
     if out.is_symlink():
         raise InputError(f"{out}: a link, which DVC does not track; give the folder itself")
-    if (out / MANIFEST).exists():
-        return True
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+    empty = not out.exists() or (out.is_dir() and not any(out.iterdir()))
+    if not empty and not (out / MANIFEST).exists():
         raise InputError(f"{out}: exists and is no store; move it away or choose another folder")
-    return False
-
-
-def _is_whole(out: Path, fingerprint: str) -> bool:
-    """Whether a store is of this input and as it was written."""
     try:
         same = read_manifest(out).fingerprint == fingerprint and (out / "counts.csv").exists()
         return same and bool(Store(out).check())
@@ -181,7 +171,7 @@ def _make_parts(job: Job, split: str) -> None:
     done = total - sum(len(job.rows(part)) for part in missing)
     with (
         tqdm(total=total, initial=done, unit="img", desc=f"prepare {split}") as bar,
-        _one_thread_each(),
+        one_thread_each(),
         ThreadPoolExecutor(max(job.data.workers, 1)) as pool,
     ):
         futures = {pool.submit(make_part, job, part): part for part in missing}
@@ -192,19 +182,6 @@ def _make_parts(job: Job, split: str) -> None:
                 _check_dropped(job, made)
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Parts are made side by side: more threads in each are in the way, and change torch's last bits."""
-    before = torch.get_num_threads(), cv2.getNumThreads()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before[0])
-        cv2.setNumThreads(before[1])
 
 
 def _check_dropped(job: Job, made: list[Dropped]) -> None:
@@ -248,10 +225,8 @@ def _collect(job: Job) -> tuple[pd.DataFrame, pd.DataFrame, list[int]]:
     unreadable = [entry for dropped in made for entry in dropped.unreadable]
     counted = {"image is readable": len(unreadable)}
     counted |= {rule: sum(getattr(d, field) for d in made) for rule, field in _rules(job.data).items()}
-    kept, rows = len(job.selection), []
-    for rule, count in counted.items():
-        kept -= count
-        rows.append((rule, count, count, kept))
+    kept = len(job.selection) - np.cumsum(list(counted.values()))
+    rows = zip(counted, counted.values(), counted.values(), kept, strict=True)
     counts = pd.concat([job.selection.counts, pd.DataFrame(rows, columns=job.selection.counts.columns)])
     listed = pd.DataFrame(unreadable, columns=["file_name", "reason"])
     return counts.reset_index(drop=True), listed, [count for count, _ in parts]

@@ -51,7 +51,7 @@ def square_crop(points_2d: np.ndarray, *, fill: float, size: int) -> np.ndarray:
 
 
 def crop_intrinsics(intrinsics: np.ndarray, crop: np.ndarray) -> np.ndarray:
-    """K of the crop: the crop's affine map after the camera's own K; both `[3, 3]` px."""
+    """K `[3, 3]` of the crop, px: the crop's affine map `[2, 3]` after the camera's own K `[3, 3]`."""
     return np.vstack([crop, [0, 0, 1]]) @ intrinsics
 
 

@@ -4,7 +4,7 @@ Depth and distance are exact: closest points on the triangles, inside by the gen
 (Jacobson et al. 2013, as in libigl). The volume is that of Manifold's boolean intersection.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import igl
@@ -62,15 +62,13 @@ class Solid:
         tree.init(self.vertices, self.faces)
         return tree
 
-    def winding_number(self, points: np.ndarray) -> np.ndarray:
-        """`[N]` for points `[N, 3]`: how often the surface encloses each."""
-        if not len(points):
-            return np.zeros(0)
-        return self._winding.winding_number(np.ascontiguousarray(points))
-
     def inside(self, points: np.ndarray) -> np.ndarray:
         """`[N]`: which of the points `[N, 3]` the surface encloses."""
-        return self.winding_number(points) > _INSIDE
+        inside = _within(points, self.low, self.high)  # no others are asked for their winding number
+        if inside.any():
+            asked = np.ascontiguousarray(points[inside])
+            inside[inside] = self._winding.winding_number(asked) > _INSIDE
+        return inside
 
     def closest(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Distance `[N]`, face `[N]` and place `[N, 3]` of the surface's point closest to each `[N, 3]`."""
@@ -83,13 +81,10 @@ class Solid:
 
         Points further than `reach` from the bounding box are left out; the distance is at most `reach`.
         """
-        near = points[((points > self.low - reach) & (points < self.high + reach)).all(1)]
+        near = points[_within(points, self.low - reach, self.high + reach)]
         if not len(near):
             return 0.0, reach
-        distance = self.closest(near)[0]
-        candidates = (near > self.low).all(1) & (near < self.high).all(1)
-        inside = np.zeros(len(near), dtype=bool)
-        inside[candidates] = self.inside(near[candidates])
+        distance, inside = self.closest(near)[0], self.inside(near)
         depth = distance[inside].max(initial=0.0)
         return float(depth), 0.0 if inside.any() else float(distance.min(initial=reach))
 
@@ -106,20 +101,16 @@ def pair_contact(vertices: np.ndarray, faces: list[np.ndarray]) -> dict[str, flo
         `distance_mm`: least distance of a vertex to the other surface, 0 if any is inside.
     """
     sealed = seal(vertices)
-    reach = gap(vertices)
+    # At most as far as from one point of a hand to the nearest of the other.
+    start = vertices[1][np.linalg.norm(vertices[1] - vertices[0].mean(0), axis=1).argmin()]
+    reach = float(np.linalg.norm(vertices[0] - start, axis=1).min())
     found = [
         Solid(sealed[h], faces[h]).depth_and_distance(vertices[1 - h], reach=reach) for h in range(len(HANDS))
     ]
     return {"penetration_mm": max(d for d, _ in found), "distance_mm": min(d for _, d in found)}
 
 
-def gap(points: np.ndarray) -> float:
-    """Upper bound of the distance of two sets of points `[H, P, 3]`: that of one point to all others."""
-    start = points[1][np.linalg.norm(points[1] - points[0].mean(0), axis=1).argmin()]
-    return float(np.linalg.norm(points[0] - start, axis=1).min())
-
-
-@dataclass(frozen=True)
+@dataclass
 class Closeness:
     """Depth and volume of a pair, and how far each vertex `[H, V]` is outside the other hand.
 
@@ -139,19 +130,13 @@ def closeness(sealed: np.ndarray, faces: list[np.ndarray], *, contacts: bool) ->
     """Measure a pair of solids `[H, V + 1, 3]` mm; without `contacts`, depth and volume alone."""
     vertices = sealed[:, :-1]
     outside = np.full(vertices.shape[:2], np.inf)
-    found = Closeness(
-        depth_mm=0.0,
-        volume_cm3=0.0,
-        outside=outside,
-        distance=outside.copy(),
-        face=np.zeros(outside.shape, np.int64),
-        place=np.zeros(vertices.shape),
-    )
+    face, place = np.zeros(outside.shape, np.int64), np.zeros(vertices.shape)
+    found = Closeness(0.0, 0.0, outside, outside.copy(), face, place)
     low, high = sealed.min(1), sealed.max(1)
     if (low.max(0) > high.min(0) + CONTACT_MM).any():
         return found  # the boxes are apart, so are the hands
     volume, box = _intersection(sealed, faces)
-    depth = 0.0
+    found.volume_cm3 = volume / _MM3_PER_CM3
     for h, points in enumerate(vertices):
         reach = CONTACT_MM if contacts else 0.0
         near = _within(points, low[1 - h] - reach, high[1 - h] + reach)
@@ -161,13 +146,12 @@ def closeness(sealed: np.ndarray, faces: list[np.ndarray], *, contacts: bool) ->
             continue
         surface = Solid(sealed[1 - h], faces[1 - h])
         distance, face, place = surface.closest(points[near])
-        inside = np.zeros(len(near), bool)
-        candidates = in_box[near]
-        inside[candidates] = surface.inside(points[near[candidates]])
-        depth = max(depth, distance[inside].max(initial=0.0))
+        inside = in_box[near]
+        inside[inside] = surface.inside(points[near[inside]])
+        found.depth_mm = float(distance[inside].max(initial=found.depth_mm))
         outside[h, near] = np.where(inside, 0.0, np.where(distance <= CONTACT_MM, distance, np.inf))
         found.distance[h, near], found.face[h, near], found.place[h, near] = distance, face, place
-    return replace(found, depth_mm=float(depth), volume_cm3=volume / _MM3_PER_CM3)
+    return found
 
 
 def _within(points: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:

@@ -3,7 +3,6 @@
 import hashlib
 import io
 from contextlib import redirect_stdout
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from smplx.utils import Struct
 from torch import Tensor, nn
 
 from handdgcl.hands.mano_files import read_model
-from handdgcl.hands.topology import HANDS, LEFT, MANO_PARENTS, RIGHT, joint_regressor_21
+from handdgcl.hands.topology import HANDS, LEFT, MANO_PARENTS, MIRROR_POINT, RIGHT, joint_regressor_21
 
 OPEN_HAND = "open"
 PARENTS = np.array(MANO_PARENTS)
@@ -34,8 +33,8 @@ class Hands(nn.Module):
     def __init__(self, models: list[dict]):
         super().__init__()
         self.layers = nn.ModuleList(_layer(model, hand) for hand, model in enumerate(models))
-        stack = lambda key: torch.as_tensor(np.stack([np.asarray(m[key]) for m in models]))
-        regressors = np.stack([joint_regressor_21(np.asarray(m["J_regressor"], np.float32)) for m in models])
+        stack = lambda key: torch.as_tensor(np.stack([model[key] for model in models]))
+        regressors = np.stack([joint_regressor_21(model["J_regressor"]) for model in models])
         self.register_buffer("faces", stack("f").long())
         self.register_buffer("joint_regressor", torch.as_tensor(regressors))
         self.register_buffer("template", stack("v_template").float())
@@ -90,11 +89,9 @@ def fix_left_shape(left: dict, right: dict) -> dict:
     In the distributed MANO_LEFT.pkl the x part of `shapedirs` equals the right hand's although the
     hands are mirror images; it must be its negative (smplx issue 48; IntagHand, Li et al. 2022).
     """
-    x_left, x_right = (np.asarray(m["shapedirs"])[:, 0] for m in (left, right))
+    x_left, x_right = left["shapedirs"][:, 0], right["shapedirs"][:, 0]
     if np.abs(x_left - x_right).mean() < np.abs(x_left + x_right).mean():
-        fixed = np.array(left["shapedirs"])
-        fixed[:, 0] *= -1
-        return {**left, "shapedirs": fixed}
+        return {**left, "shapedirs": left["shapedirs"] * np.float32(MIRROR_POINT)[:, None]}
     return left
 
 
@@ -108,8 +105,7 @@ def load_hands(folder: str | Path = OPEN_HAND) -> Hands:
         InputError: a file is missing, refused or not a MANO hand; the message says what to do.
     """
     if str(folder) == OPEN_HAND:
-        root = Path(str(resources.files("handdgcl.hands") / "open_hand"))
-        paths = [root / f"open_hand_{hand}.npz" for hand in HANDS]
+        paths = [Path(__file__).parent / "open_hand" / f"open_hand_{hand}.npz" for hand in HANDS]
     else:
         paths = [Path(folder) / f"MANO_{hand.upper()}.pkl" for hand in HANDS]
     models = [read_model(path) for path in paths]

@@ -102,29 +102,25 @@ def _damaged(path: Path, reason: object) -> InputError:
 
 def _array(path: Path, key: str, raw: dict) -> np.ndarray:
     """One array, dense, finite, of the expected shape and type."""
-    body = "hands_meanl" in raw or _length(raw.get("v_template")) == _SMPL_H_VERTICES
-    kind = "a body model (SMPL or SMPL-H), not a hand" if body else "not a MANO hand"
-    remedy = f"so it is {kind}; {_SOURCE} into {path.parent}"
+    body = "hands_meanl" in raw
     if key not in raw:
-        raise InputError(f"{path}: no {key!r} in it, {remedy}")
+        raise _no_hand(path, f"no {key!r} in it", body=body)
     try:
         value = pickled.dense(raw[key]).astype(np.int64 if key in _INTEGERS else np.float32)
     except (LookupError, TypeError, ValueError, MemoryError, RecursionError) as error:
         raise _damaged(path, f"{key!r}: {error}") from error
     if value.shape != _SHAPES[key]:
+        body |= key == "v_template" and value.shape[:1] == (_SMPL_H_VERTICES,)
         shapes = f"{list(value.shape)} instead of {list(_SHAPES[key])}"
-        raise InputError(f"{path}: {key!r} has shape {shapes}, {remedy}")
+        raise _no_hand(path, f"{key!r} has shape {shapes}", body=body)
     if not np.isfinite(value).all():
         raise _damaged(path, f"{key!r} holds values that are not finite")
     return value
 
 
-def _length(value: object) -> int:
-    """How many rows an object of the file has; 0 where it has none."""
-    try:
-        return len(pickled.dense(value))
-    except (LookupError, TypeError, ValueError, AttributeError):
-        return 0
+def _no_hand(path: Path, reason: str, *, body: bool) -> InputError:
+    kind = "a body model (SMPL or SMPL-H), not a hand" if body else "not a MANO hand"
+    return InputError(f"{path}: {reason}, so it is {kind}; {_SOURCE} into {path.parent}")
 
 
 def _check_size(path: Path, model: dict) -> None:

@@ -10,6 +10,8 @@ import io
 import math
 import pickle
 import re
+from collections.abc import Callable
+from operator import index
 from pathlib import Path
 from typing import ClassVar
 
@@ -34,16 +36,11 @@ class _Standin:
     def __setstate__(self, state: object):
         self.state = state
 
-    def attribute(self, name: str) -> object:
-        """One of the object's attributes."""
-        return self.state[name]
-
 
 class _Type(_Standin):
     """`numpy.dtype`."""
 
     def number(self) -> np.dtype:
-        """The plain number type it names."""
         name = self.arguments[0]
         name = name.decode("latin1") if isinstance(name, bytes) else name
         if not isinstance(name, str) or not _NUMBERS.fullmatch(name):
@@ -57,7 +54,6 @@ class _Array(_Standin):
     """`numpy.ndarray` and `numpy.matrix`: (version, shape, type, Fortran order, bytes)."""
 
     def dense(self, depth: int) -> np.ndarray:
-        """The numbers."""
         *_, shape, kind, fortran, content = self.state
         return _numbers(content, kind, shape, "F" if fortran else "C")
 
@@ -66,7 +62,6 @@ class _Buffer(_Standin):
     """`numpy._frombuffer`, an array since protocol 5: (bytes, type, shape, order)."""
 
     def dense(self, depth: int) -> np.ndarray:
-        """The numbers."""
         content, kind, shape, order = self.arguments
         return _numbers(content, kind, shape, "F" if order == "F" else "C")
 
@@ -75,7 +70,6 @@ class _Scalar(_Standin):
     """`numpy.scalar`: (type, bytes)."""
 
     def dense(self, depth: int) -> np.ndarray:
-        """The number, `[]`."""
         kind, content = self.arguments
         return _numbers(content, kind, (), "C")
 
@@ -86,16 +80,18 @@ class _Sparse(_Standin):
     make: type
 
     def dense(self, depth: int) -> np.ndarray:
-        """The whole matrix."""
-        part = lambda name: dense(self.attribute(name), depth + 1)
-        shape = tuple(int(n) for n in self.attribute("_shape"))
+        shape = tuple(map(index, self.state["_shape"]))
         if math.prod(shape) > MOST_BYTES:
             raise ValueError(
                 f"a sparse matrix of {math.prod(shape)} entries, more than MOST_BYTES = {MOST_BYTES}"
             )
-        matrix = self.make((part("data"), part("indices"), part("indptr")), shape=shape)
+        return self.matrix(shape, lambda part: dense(part, depth + 1)).toarray()
+
+    def matrix(self, shape: tuple[int, ...], read: Callable[[object], np.ndarray]) -> sparse.spmatrix:
+        parts = [read(self.state[name]) for name in ("data", "indices", "indptr")]
+        matrix = self.make(tuple(parts), shape=shape)
         matrix.check_format(full_check=True)  # indices out of range would be read as memory
-        return matrix.toarray()
+        return matrix
 
 
 class _Csc(_Sparse):
@@ -113,34 +109,24 @@ class _Csr(_Sparse):
 class _Coo(_Sparse):
     """`coo_matrix`, `coo_array`; newer ones hold `coords` instead of row and col."""
 
-    def dense(self, depth: int) -> np.ndarray:
-        """The whole matrix."""
-        at = self.state.get("coords") or (self.attribute("row"), self.attribute("col"))
-        row, column = (dense(part, depth + 1) for part in at)
-        values, (rows, columns) = dense(self.attribute("data"), depth + 1), self.attribute("_shape")
-        if rows * columns > MOST_BYTES:
-            raise ValueError(
-                f"a sparse matrix of {rows * columns} entries, more than MOST_BYTES = {MOST_BYTES}"
-            )
-        found = np.zeros((rows, columns), values.dtype)
-        np.add.at(found, (row, column), values)
-        return found
+    def matrix(self, shape: tuple[int, ...], read: Callable[[object], np.ndarray]) -> sparse.spmatrix:
+        row, column = self.state.get("coords") or (self.state["row"], self.state["col"])
+        # The constructor refuses places out of range.
+        return sparse.coo_matrix((read(self.state["data"]), (read(row), read(column))), shape=shape)
 
 
 class _Ch(_Standin):
     """`chumpy.ch.Ch`: an array `x`."""
 
     def dense(self, depth: int) -> np.ndarray:
-        """The numbers."""
-        return dense(self.attribute("x"), depth + 1)
+        return dense(self.state["x"], depth + 1)
 
 
 class _Select(_Standin):
     """`chumpy.reordering.Select`: entries `idxs` of the flattened `a`, in a given shape."""
 
     def dense(self, depth: int) -> np.ndarray:
-        """The numbers."""
-        picked = dense(self.attribute("a"), depth + 1).ravel()[dense(self.attribute("idxs"), depth + 1)]
+        picked = dense(self.state["a"], depth + 1).ravel()[dense(self.state["idxs"], depth + 1)]
         return picked.reshape(self.state.get("preferred_shape", picked.shape))
 
 
@@ -179,14 +165,11 @@ def _new_object(kind: type, *_: object) -> _Standin:
 
 def _names() -> dict[tuple[str, str], object]:
     """What a file may ask for, and what it gets."""
-    numpy = ("numpy.core", "numpy._core")
     found = {("numpy", "ndarray"): _Array, ("numpy", "matrix"): _Array, ("numpy", "dtype"): _Type}
     found |= {("numpy.matrixlib.defmatrix", "matrix"): _Array, ("collections", "OrderedDict"): dict}
-    for module in numpy:
-        found |= {
-            (f"{module}.multiarray", "_reconstruct"): _Array,
-            (f"{module}.multiarray", "scalar"): _Scalar,
-        }
+    for module in ("numpy.core", "numpy._core"):
+        found[f"{module}.multiarray", "_reconstruct"] = _Array
+        found[f"{module}.multiarray", "scalar"] = _Scalar
         found[f"{module}.numeric", "_frombuffer"] = _Buffer
     for short, kind in (("csc", _Csc), ("csr", _Csr), ("coo", _Coo)):
         for module in (f"scipy.sparse.{short}", f"scipy.sparse._{short}"):
@@ -194,12 +177,11 @@ def _names() -> dict[tuple[str, str], object]:
     found |= {("chumpy.ch", "Ch"): _Ch, ("chumpy.reordering", "Select"): _Select}
     for module in ("__builtin__", "builtins"):  # chumpy's bookkeeping
         found |= {(module, "set"): set, (module, "object"): object}
-    encoded = lambda text, encoding: text.encode("latin1")  # how protocols 0 to 2 of Python 3 write bytes
-    return (
-        found
-        | {("_codecs", "encode"): encoded}
-        | {(module, "_reconstructor"): _new_object for module in ("copy_reg", "copyreg")}
-    )
+    for module in ("copy_reg", "copyreg"):
+        found[module, "_reconstructor"] = _new_object
+    # how protocols 0 to 2 of Python 3 write bytes
+    found["_codecs", "encode"] = lambda text, encoding: text.encode("latin1")
+    return found
 
 
 _ALLOWED = _names()
@@ -215,14 +197,12 @@ class _Unpickler(pickle._Unpickler):
     dispatch: ClassVar = dict(pickle._Unpickler.dispatch)
 
     def find_class(self, module: str, name: str) -> object:
-        """The stand-in."""
         try:
             return _ALLOWED[module, name]
         except KeyError:
             raise RefusedError(f"{module}.{name}") from None
 
-    def load_bytearray8(self) -> None:
-        """Bytes that can be changed, as many as there are."""
+    def load_bytearray8(self) -> None:  # as many bytes as there are
         self.append(bytearray(self.read(int.from_bytes(self.read(8), "little"))))
 
     dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8

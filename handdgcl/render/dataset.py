@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -106,13 +107,22 @@ def _render(frames: list[Frame], settings: tuple, workers: int) -> Iterator[dict
         finally:
             pool.shutdown(cancel_futures=True)
         return
-    threads = torch.get_num_threads(), cv2.getNumThreads()
-    try:
+    with one_thread_each():
         _start_worker(*settings)
         yield from map(_render_frame, frames)
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """For work that is done side by side: more threads are in the way, and change torch's last bits."""
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    try:
+        yield
     finally:
-        torch.set_num_threads(threads[0])
-        cv2.setNumThreads(threads[1])
+        torch.set_num_threads(before[0])
+        cv2.setNumThreads(before[1])
 
 
 _renderer: "FrameRenderer"  # of a worker process

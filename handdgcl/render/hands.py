@@ -6,7 +6,6 @@ rest. Angles are degrees in MANO's joint order: index, middle, pinky, ring, thum
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -70,12 +69,7 @@ class PosedHand:
 
     fingers: np.ndarray  # [45] axis-angle, without the mean pose
     solid: Solid  # its sealed surface, mm
-    hand: int  # LEFT or RIGHT
-
-    @cached_property
-    def arm(self) -> tuple[np.ndarray, np.ndarray]:
-        """`arm_axis` of this hand."""
-        return arm_axis(self.solid.vertices, hand=self.hand)
+    arm: tuple[np.ndarray, np.ndarray]  # its `arm_axis`
 
 
 def arm_axis(vertices: np.ndarray, *, hand: int) -> tuple[np.ndarray, np.ndarray]:
@@ -98,8 +92,7 @@ class HandSampler:
 
     def __init__(self, hands: Hands):
         self.hands, self.faces = hands, sealed_faces(hands)
-        bone = [layer.lbs_weights.argmax(1).cpu().numpy() for layer in hands.layers]
-        self.regions = [_regions(hands, bone[h], h) for h in range(len(HANDS))]
+        self.regions = [_regions(hands, h) for h in range(len(HANDS))]
         axes = _rest_axes(hands)
         self.axes = np.stack([axes * MIRROR_ROTATION, axes])  # [H,15,2,3]
         self.mean = hands.hands_mean.double().cpu().numpy()  # [H,45]
@@ -123,7 +116,7 @@ class HandSampler:
             for fingers, points in zip(*waiting[hand].pop(), strict=True):
                 solid = Solid(points, self.faces[hand])
                 if not self_penetrating(solid, self.regions[hand]["tip"]):
-                    return PosedHand(fingers, solid, hand)
+                    return PosedHand(fingers, solid, arm_axis(points, hand=hand))
 
     def _refill(self, random: np.random.Generator, shape: np.ndarray, waiting: list) -> None:
         poses = np.zeros((_POSES_AT_ONCE, len(_OPENINGS), len(HANDS), 48))
@@ -132,18 +125,13 @@ class HandSampler:
             angles = np.stack([random_angles(random) for _ in range(_POSES_AT_ONCE)])
             poses[:, :, h, 3:] = self.fingers(angles[:, None] * opened, hand=h)
         poses = poses.round(6)  # as they are written
-        points = seal(self._vertices(poses.reshape(-1, len(HANDS), 48), shape))
-        points = points.reshape(*poses.shape[:3], -1, 3)
+        flat = torch.as_tensor(poses, dtype=torch.float32).flatten(0, 1)  # [B,H,48]
+        betas = torch.as_tensor(shape, dtype=torch.float32).expand(*flat.shape[:2], -1)
+        with torch.no_grad():
+            vertices = self.hands(flat, betas, torch.zeros(*flat.shape[:2], 3)).double().numpy()
+        points = seal(vertices * 1e3).reshape(*poses.shape[:3], -1, 3)
         for h in range(len(HANDS)):
             waiting[h] += zip(poses[:, :, h, 3:], points[:, :, h], strict=True)
-
-    def _vertices(self, poses: np.ndarray, shape: np.ndarray) -> np.ndarray:
-        """Vertices `[B, H, V, 3]` mm of poses `[B, H, 48]` at zero translation."""
-        count = len(poses)
-        betas = torch.as_tensor(shape, dtype=torch.float32).expand(count, len(HANDS), -1)
-        with torch.no_grad():
-            points = self.hands(torch.as_tensor(poses).float(), betas, torch.zeros(count, len(HANDS), 3))
-        return points.double().numpy() * 1e3
 
 
 def self_penetrating(solid: Solid, points: np.ndarray) -> bool:
@@ -155,9 +143,9 @@ def self_penetrating(solid: Solid, points: np.ndarray) -> bool:
     return int(solid.inside(outside).sum()) > 4
 
 
-def _regions(hands: Hands, bone: np.ndarray, hand: int) -> dict[str, np.ndarray]:
-    """Vertices of the regions by which hands meet; `bone` `[V]` is each vertex's dominant joint."""
-    template = hands.template[hand]
+def _regions(hands: Hands, hand: int) -> dict[str, np.ndarray]:
+    """Vertices of the regions by which hands meet."""
+    template, bone = hands.template[hand], hands.layers[hand].lbs_weights.argmax(1).numpy()
     normals = vertex_normals(template, hands.faces[hand]).numpy()
     body = (bone == 0) & (np.abs(template[:, 0].numpy()) < 0.06)  # without the wrist
     return {
