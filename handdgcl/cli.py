@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         the exit code: 0; 2 for input that cannot be used (one line on stderr says what and why); 1 where
-        some of several images could not be used.
+        some of several images could not be used; 130 if it was interrupted.
     """
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     options = _parser().parse_args(arguments)
@@ -32,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         _complain(error)
         return BAD_INPUT
+    except KeyboardInterrupt:
+        return 130  # as shells say it
 
 
 def _complain(error: InputError) -> None:
@@ -59,14 +61,14 @@ def _add_predict(commands: argparse._SubParsersAction) -> None:
     predict.add_argument(
         "images",
         nargs="+",
-        type=Path,
+        type=_path,
         metavar="IMAGE",
         help="JPEG, PNG … with two hands, or a folder of them",
     )
     predict.add_argument(
         "--checkpoint",
         default=SHIPPED,
-        type=Path,
+        type=_path,
         help="checkpoint.safetensors of a trained row; default: DGCLNet* of the default profile",
     )
     predict.add_argument(
@@ -78,14 +80,14 @@ def _add_predict(commands: argparse._SubParsersAction) -> None:
     )
     predict.add_argument(
         "--boxes",
-        type=Path,
+        type=_path,
         metavar="JSON",
         help='a box for each image: {"a.jpg": [x, y, width, height], …}; goes before --box',
     )
     predict.add_argument(
         "--hands", metavar="DIR", help="folder of the hand models; default: where training had it"
     )
-    predict.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the results")
+    predict.add_argument("--out", required=True, type=_path, metavar="DIR", help="folder for the results")
     predict.set_defaults(command=_predict)
 
 
@@ -99,8 +101,8 @@ def _add_score(commands: argparse._SubParsersAction) -> None:
         "or [N, 3, 3], for pixel errors, masks and bins by overlap; left_px and right_px, [N, 778, 2], where "
         "a prediction has a camera of its own.",
     )
-    score.add_argument("--pred", required=True, type=Path, metavar="NPZ", help="the predicted hands")
-    score.add_argument("--truth", required=True, type=Path, metavar="NPZ", help="the true hands, same pairs")
+    score.add_argument("--pred", required=True, type=_path, metavar="NPZ", help="the predicted hands")
+    score.add_argument("--truth", required=True, type=_path, metavar="NPZ", help="the true hands, same pairs")
     score.add_argument(
         "--hands",
         default="open",
@@ -108,8 +110,16 @@ def _add_score(commands: argparse._SubParsersAction) -> None:
         help="folder with MANO_LEFT.pkl and MANO_RIGHT.pkl, if the meshes are MANO's; default: the open hand",
     )
     score.add_argument("--positions", action="store_true", help="positions only: no penetration, no masks")
-    score.add_argument("--out", type=Path, metavar="JSON", help="also write all of it, with errors by joint")
+    score.add_argument("--out", type=_path, metavar="JSON", help="also write all of it, with errors by joint")
     score.set_defaults(command=_score)
+
+
+def _path(text: str) -> Path:
+    """A path, "~" being the user's folder, which a shell does not say in --out=~/x."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # a name that begins so
+        return Path(text)
 
 
 def _box(text: str) -> tuple[float, ...]:

@@ -10,7 +10,7 @@ import msgspec
 import yaml
 from msgspec import Meta
 
-from handdgcl.files import InputError
+from handdgcl.files import InputError, regular
 
 MOST = 1e6  # of a rate, weight, strength; also refuses infinity
 Count = Annotated[int, Meta(ge=1, le=2**31)]
@@ -43,7 +43,7 @@ class Generate(_Section):
     subjects: Splits  # hand shapes; no subject is in two splits
     cameras: Count  # views of one frame
     interacting: Share  # least share of samples whose hands overlap in the image or touch
-    seed: int
+    seed: Annotated[int, Meta(ge=0)]
     twins: bool = False  # each image again with either hand alone, for rows that learn to remove the other
 
 
@@ -52,8 +52,8 @@ class Data(_Section):
 
     source: str  # "generated", or the folder that holds InterHand2.6M's images/ and annotations/
     hands: str  # "open", or the folder that holds MANO_LEFT.pkl and MANO_RIGHT.pkl
-    image_size: Annotated[int, Meta(ge=32)]  # S, side of the square crop in px
-    fill: Share  # share of the crop that the projected hands fill
+    image_size: Annotated[int, Meta(ge=32, le=4096)]  # S, side of the square crop in px
+    fill: Kept  # share of the crop that the projected hands fill
     min_brightness: Weight  # darker images (mean of 0..255) are dropped
     max_unreadable: Share  # preparation fails above this share of unreadable images
     workers: Annotated[int, Meta(ge=0)]  # processes that generate and load, threads that prepare; 0 = none
@@ -64,7 +64,7 @@ class Augment(_Section):
     """IntagHand's training augmentation, on image and geometry together."""
 
     rotation_deg: Weight  # uniform in +- this
-    scale: Share  # uniform in 1 +- this
+    scale: Annotated[float, Meta(ge=0, lt=1)]  # uniform in 1 +- this
     flip: Share  # probability of a mirror image, which swaps the hands
 
 
@@ -92,6 +92,12 @@ class Graph(_Section):
     features_k: Size  # features of G_k, fewer than F
     order: Size  # Chebyshev terms of each layer
     hidden: Size  # width of the per-hand MLP
+
+    def __post_init__(self):
+        if self.nodes != sorted(set(self.nodes)):
+            raise ValueError(f"nodes {self.nodes}: they grow from coarse to fine")
+        if self.eigenvectors >= self.nodes[0]:
+            raise ValueError(f"eigenvectors {self.eigenvectors}: there are {self.nodes[0]} coarsest nodes")
 
 
 class UNet(_Section):
@@ -193,7 +199,7 @@ def load_config(path: str | Path) -> Config:
     """
     path = Path(path)
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        raw = yaml.load(regular(path).read_text(encoding="utf-8"), _Loader)
         return msgspec.convert(raw, Config)
     except FileNotFoundError:
         raise InputError(f"{path}: no such parameter file; run from the project's root or name it") from None

@@ -1,9 +1,11 @@
 """Files that are either whole or not there, and what code a result was made by."""
 
 import ast
+import errno
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -38,6 +40,17 @@ def replacing(path: str | Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+def regular(path: str | Path) -> Path:
+    """The path of a file.
+
+    Raises:
+        OSError: it is missing, or a folder, pipe or device: one would be waited for, or read without end.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EISDIR, "a folder, pipe or device")
+    return Path(path)
+
+
 def write_json(path: str | Path, content: dict) -> None:
     """A readable JSON file; numbers that are not finite are refused."""
     text = json.dumps(content, indent=2, allow_nan=False)
@@ -57,7 +70,7 @@ def read_json(
         InputError: it is missing or not JSON, or a name stands twice; the message ends in a remedy.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_each_once)
+        content = json.loads(regular(path).read_text(encoding="utf-8"), object_pairs_hook=_each_once)
         if not isinstance(content, dict):
             raise ValueError(f"a {type(content).__name__}")
         return content

@@ -87,10 +87,14 @@ def enter_project(*, scratch: bool = False) -> Project:
     see the same relative paths as dvc.yaml.
 
     Raises:
-        InputError: not inside the project, or params.yaml is missing or wrong.
+        InputError: not inside the project, params.yaml is missing or wrong, or `runs` is a link.
     """
     os.chdir(project_root())
-    return Project(load_config(PARAMETERS), scratch)
+    project = Project(load_config(PARAMETERS), scratch)
+    for folder in (Path("runs"), project.runs, project.runs / "data", project.runs / "rows"):
+        if folder.is_symlink() and not scratch:
+            raise InputError(f"{folder}: a link, which DVC does not track; clone onto the disk that has room")
+    return project
 
 
 def show_progress() -> None:

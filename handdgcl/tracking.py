@@ -62,6 +62,7 @@ def _make_tables(store: Path) -> None:
     from mlflow import MlflowClient
 
     new = store.with_name(f".{os.getpid()}-{store.name}")
+    new.unlink(missing_ok=True)  # of a killed process that had the same number
     MlflowClient(_sqlite(new)).search_experiments()
     os.replace(new, store)
 

@@ -68,13 +68,10 @@ def test_predictions_in_other_axes_are_refused_and_a_few_are_doubted(prediction,
         assert "degrees would lower" in measured(*few, hands, interaction=False)["notes"][0]
     alone = {f"joints_{h}": joints for h, joints in regressed(prediction, hands).items()}
     assert measured(alone, plain, hands)["metrics"]["mpjpe_mm"] < 20
-    said = []
     for mirror in ([-1, 1, 1], [1, -1, 1], [1, 1, -1]):  # joints alone have no inside
         turned = {name: joints * mirror for name, joints in alone.items()}
-        with pytest.raises(InputError) as refused:
+        with pytest.raises(InputError):
             measured(turned, plain, hands)
-        said.append(str(refused.value))
-    assert all("mirror" in text or "degrees" in text for text in said)
     blurred = {h: prediction[h][::-1] for h in plain}  # a bad method: of other pairs
     assert measured(blurred, plain, hands, interaction=False)["metrics"]["mpjpe_mm"] > 5
 
@@ -107,7 +104,7 @@ ALONE = {
         lambda a, hands: dict(
             zip(("joints_right", "joints_left"), joints_alone(a, hands).values(), strict=True)
         ),
-        "exchange left and right",
+        "joints_left fit the true right hands better",
     ),
 }
 
@@ -140,18 +137,19 @@ def test_joints_alone_need_a_truth_with_vertices_and_metres(prediction, truth, h
 def test_what_is_doubtful_is_noted(prediction, truth, hands):
     said = lambda made, true=truth: " ".join(measured(made, true, hands, interaction=False)["notes"])
     plain = {h: prediction[h] for h in ("left", "right")}
-    assert not any(word in said(plain) for word in ("image_id", "intrinsics are", "same way", "far above"))
+    assert not any(word in said(plain) for word in ("image_id", "intrinsics are", "centred on", "far above"))
     assert "P.npz has image_id, T.npz has none" in said(plain | {"image_id": np.arange(len(truth["left"]))})
     assert "P.npz: its intrinsics are not read" in said(plain | {"intrinsics": truth["intrinsics"]})
     moving = {h: truth[h] + np.linspace(0, 0.3, len(truth[h]))[:, None, None] * (h == "left") for h in plain}
     centred = {h: prediction[h] - prediction[h].mean(1, keepdims=True) for h in plain}
-    assert "the same way in every pair" in said(centred, moving)
+    assert "centred on itself" in said(centred, moving)
     random = np.random.default_rng(3)
     about = Rotation.random(
         len(truth["left"]), rng=random
     ).as_matrix()  # of each pair its own, so no one turn
-    turned = {h: prediction[h] @ about for h in plain}
+    middle = sum(prediction[h].mean(1, keepdims=True) for h in plain) / 2
+    turned = {h: (prediction[h] - middle) @ about + middle for h in plain}
     assert "far above PA-MPJPE" in said(turned)
     some = {h: plain[h].copy() for h in plain}
-    some["left"][0] *= -1
+    some["left"][0, :, 0] *= -1
     assert "of the left ones" in said(some)

@@ -151,10 +151,20 @@ def keypoints(folder, hands):
     write_records(folder, "train", {"joint_3d": {"0": frames}})
 
 
+def exchange(records):
+    for fits in records["MANO_NeuralAnnot"]["0"].values():
+        fits["left"], fits["right"] = fits["right"], fits["left"]
+
+
 def test_fits_are_compared_with_the_keypoints_beside_them(folder, tmp_path, hands):
     keypoints(folder, hands)
     prepare_split(folder, "train", tmp_path / "store", settings(), hands)
     records = read_records(folder, "train")
+    exchange(records)  # while the hands are near each other
+    write_records(folder, "train", records)
+    with pytest.raises(InputError, match="so they are exchanged"):
+        prepare_split(folder, "train", tmp_path / "store", settings(), hands)
+    exchange(records)
     for fits in records["MANO_NeuralAnnot"]["0"].values():
         for hand, shift in (("left", 0.2), ("right", -0.2)):
             fits[hand]["trans"][0] += shift
@@ -164,8 +174,7 @@ def test_fits_are_compared_with_the_keypoints_beside_them(folder, tmp_path, hand
     ):
         prepare_split(folder, "train", tmp_path / "store", settings(), hands)
     keypoints(folder, hands)
-    for fits in records["MANO_NeuralAnnot"]["0"].values():
-        fits["left"], fits["right"] = fits["right"], fits["left"]
+    exchange(records)
     write_records(folder, "train", records)
     with pytest.raises(InputError, match="so they are exchanged"):
         prepare_split(folder, "train", tmp_path / "store", settings(), hands)

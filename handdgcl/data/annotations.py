@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 from tqdm import tqdm
 
-from handdgcl.files import InputError
+from handdgcl.files import InputError, regular
 from handdgcl.hands.topology import POSE_COUNT, SHAPE_COUNT
 from handdgcl.project import SPLITS
 
@@ -106,12 +106,13 @@ def decode(folder: str | Path, split: str, kind: str):
     path = annotation_path(folder, split, kind)
     try:
         with (
-            path.open("rb") as file,
+            regular(path).open("rb") as file,
             mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
             memoryview(mapped) as text,
             tqdm(total=len(text), unit="B", unit_scale=True, desc=f"read {split} {kind}") as bar,
         ):
             records = msgspec.json.decode(text, type=RECORDS[kind])
+            _check_names(mapped, kind, records)
             bar.update(len(text))
     except FileNotFoundError:
         raise InputError(f"{path}: missing; data.source must name InterHand2.6M's folder") from None
@@ -121,6 +122,18 @@ def decode(folder: str | Path, split: str, kind: str):
         reason = f"{error}{_context(path, str(error))}"
         raise InputError(f"{path}: not what InterHand2.6M v1.0 has there: {reason}; {FETCH_AGAIN}") from error
     return records
+
+
+def _check_names(text: mmap.mmap, kind: str, records: dict) -> None:
+    """No capture or frame stands twice, of which the decoder would take the last."""
+    if kind == "data":
+        return
+    field = {"camera": "campos", "MANO_NeuralAnnot": "trans"}[kind]
+    fits = lambda frames: [hand for fit in frames.values() if fit for hand in (fit.left, fit.right) if hand]
+    read = len(records) if kind == "camera" else sum(len(fits(frames)) for frames in records.values())
+    written = sum(1 for _ in re.finditer(rb'"%s"\s*:' % field.encode(), text))
+    if written != read:
+        raise ValueError(f"{written} times {field!r}, for {read} entries: a capture or frame stands twice")
 
 
 def _context(path: Path, message: str) -> str:

@@ -13,7 +13,7 @@ import torch
 from handdgcl.data.annotations import FETCH_AGAIN, Keypoints, annotation_path
 from handdgcl.data.interhand import Selection
 from handdgcl.data.part import MM_PER_M
-from handdgcl.files import InputError
+from handdgcl.files import InputError, regular
 from handdgcl.hands import Hands
 from handdgcl.hands.topology import HANDS, INTERHAND_ORDER, JOINT_COUNT
 
@@ -34,9 +34,9 @@ def check_keypoints(folder: str | Path, split: str, selection: Selection, hands:
     given = _keypoints(path, selection, fits)
     parts = [torch.as_tensor(part[fits]) for part in selection.fits]
     apart, exchanged = (_off_mm(hands, both, given) for both in (parts, [part.flip(1) for part in parts]))
-    if apart > MOST_OFF_MM:
+    if apart > MOST_OFF_MM or exchanged < apart / 2:
         reason = f"{apart:.0f} mm (median) from the keypoints of {path.name}"
-        if exchanged < MOST_OFF_MM:
+        if exchanged < apart / 2:
             reason += f", and {exchanged:.0f} with left and right exchanged, so they are exchanged"
         fitted = annotation_path(folder, split, "MANO_NeuralAnnot")
         raise InputError(
@@ -48,15 +48,15 @@ def check_keypoints(folder: str | Path, split: str, selection: Selection, hands:
 def _off_mm(hands: Hands, parts: list[torch.Tensor], given: np.ndarray) -> float:
     """Median distance of the fits' joints from keypoints `[n, H, J, 3]` mm."""
     ours = MM_PER_M * hands.joints(hands(*parts))[:, :, list(INTERHAND_ORDER)].numpy()
-    return float(np.median(np.linalg.norm(ours - given, axis=-1)))
+    return float(np.nanmedian(np.linalg.norm(ours - given, axis=-1)))
 
 
 def _keypoints(path: Path, selection: Selection, fits: np.ndarray) -> np.ndarray:
-    """`[n, H, J, 3]` mm in the world, of the frames of some fits; far away where a frame has none."""
-    found = np.full((len(fits), len(HANDS), JOINT_COUNT, 3), np.inf)
+    """`[n, H, J, 3]` mm in the world, of the frames of some fits; NaN where a frame has none."""
+    found = np.full((len(fits), len(HANDS), JOINT_COUNT, 3), np.nan)
     _, first = np.unique(selection.fit, return_index=True)
     try:
-        captures = msgspec.json.decode(path.read_bytes(), type=dict[int, dict[int, msgspec.Raw]])
+        captures = msgspec.json.decode(regular(path).read_bytes(), type=dict[int, dict[int, msgspec.Raw]])
         for k, row in enumerate(selection.table.iloc[first[fits]].itertuples()):
             raw = captures.get(row.capture, {}).get(row.frame)
             if raw is not None:
@@ -65,6 +65,6 @@ def _keypoints(path: Path, selection: Selection, fits: np.ndarray) -> np.ndarray
                 found[k] = both[::-1]  # the file has the right hand first
     except (ValueError, RecursionError, OSError) as error:
         raise InputError(f"{path}: not what InterHand2.6M v1.0 has there: {error}; {FETCH_AGAIN}") from error
-    if np.isinf(found).all():
+    if np.isnan(found).all():
         raise InputError(f"{path}: no frame of the split is in it; {FETCH_AGAIN}")
     return found

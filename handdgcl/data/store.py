@@ -20,6 +20,7 @@ from torch import Tensor
 
 from handdgcl.data.batch import RawBatch
 from handdgcl.files import InputError
+from handdgcl.hands import Hands
 from handdgcl.hands.topology import HANDS, VERTEX_COUNT
 
 MANIFEST = "store.json"
@@ -55,6 +56,7 @@ class Manifest(msgspec.Struct):
     image_size: int  # S
     rows: list[int]  # samples of each part
     checksums: list[int]  # of each part's bytes
+    hands: str = ""  # `Hands.fingerprint` of the models that posed them; stores of before do not say
 
 
 def part_name(part: int) -> str:
@@ -81,6 +83,16 @@ def read_manifest(folder: str | Path) -> Manifest:
         raise InputError(f"{path}: missing, so this is no whole store; {_PREPARE}") from None
     except msgspec.DecodeError as error:
         raise InputError(f"{path}: {error}; {_PREPARE}") from error
+
+
+def check_hands(folder: Path, hands: Hands) -> None:
+    """A store's vertices are of these hand models.
+
+    Raises:
+        InputError: they are of others.
+    """
+    if read_manifest(folder).hands not in ("", hands.fingerprint()):
+        raise InputError(f"{folder}: made with other hand models than those of data.hands; {_PREPARE}")
 
 
 class Store:

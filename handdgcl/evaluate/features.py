@@ -79,7 +79,7 @@ def write_features(trained: Trained, *, store: Path, out: Path) -> None:
 
 def inspect_features(trained: Trained, store: Path) -> Inspection:
     """Run a trained row over some images of the stores train/ and val/."""
-    train, val = Store(store / "train"), Store(store / "val")
+    train, val = Store(store / "train").check(), Store(store / "val").check()
     fitted = evenly(len(train), min(TRAIN_IMAGES, len(train)))
     positions = evenly(len(val), min(VAL_IMAGES, len(val)))
     differ = lambda column: np.not_equal.outer(column, column)

@@ -21,7 +21,7 @@ from handdgcl import tracking
 from handdgcl.config import Config, to_dict
 from handdgcl.data.batch import HandBatch, with_joints
 from handdgcl.data.loader import eval_batches, open_store
-from handdgcl.data.store import Store, read_manifest
+from handdgcl.data.store import Store, check_hands, read_manifest
 from handdgcl.data.twins import fingerprints
 from handdgcl.evaluate import interaction
 from handdgcl.evaluate.features import write_features
@@ -90,6 +90,9 @@ def evaluate_row(project: Project, row: str, seed: int) -> dict[str, float]:
         return metrics
     facts = read_json(checkpoint.with_name(RUN_FACTS))  # of training
     about = {key: trained.info[key] for key in ("row", "seed", "epoch", "val_mpjpe_mm")}
+    if missing := {"seconds", "mlflow_run", "commit"} - set(facts):
+        path = checkpoint.with_name(RUN_FACTS)
+        raise InputError(f"{path}: {min(missing)} is missing; delete its folder, then `dvc repro`")
     about |= {key: facts[key] for key in ("seconds", "mlflow_run")}
     about |= {"trained_at": facts["commit"], "identity": identity}
     for part in (trained.network, trained.hands, trained.dgclnet):
@@ -111,7 +114,7 @@ def evaluate_mean_hand(project: Project) -> dict[str, float]:
     if metrics := _kept(out, identity):
         return metrics
     hands = load_hands(project.config.data.hands)
-    mean = mean_hand(Store(project.store / "train"), hands)
+    mean = mean_hand(Store(project.store / "train").check(), hands)
     about = {"row": MEAN_HAND, "seed": 0, "identity": identity}
     return _measure(lambda batch: mean.repeated(len(batch.index)), hands, project, out, about)
 
@@ -170,6 +173,7 @@ def true_split(folder: Path, fingerprint: str, hands: str) -> TrueSplit:
 def _measure(predict: Predictor, hands: Hands, project: Project, out: Path, about: dict) -> dict[str, float]:
     """Errors of all test samples by one predictor, written to `out` with what there is to say of the run."""
     config, folder, start, parts = project.config, project.store / "test", time.monotonic(), []
+    check_hands(folder, hands)
     truth = true_split(folder, read_manifest(folder).fingerprint, config.data.hands)
     twins = about["row"] != MEAN_HAND and get_row(about["row"]).twins
     for output, batch, errors in split_errors(

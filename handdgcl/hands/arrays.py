@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from handdgcl.files import InputError
+from handdgcl.files import InputError, regular
 
 MOST_RATIO = 200  # bytes that a large compressed one may unfold to; real coordinates have less than 20
 LARGE = 2**26  # bytes: a camera that is repeated for each sample is small, and unfolds far
@@ -19,11 +19,8 @@ def read_arrays(path: str | Path, wanted: Collection[str]) -> tuple[dict[str, np
         FileNotFoundError: there is no such file.
         InputError: it is no .npz, a wanted array is damaged, holds objects or unfolds without limit.
     """
-    path = Path(path)
-    if path.exists() and not path.is_file():
-        raise InputError(f"{path}: not an .npz but a folder or device; name the file")
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(regular(path)) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
             arrays = {name: _read(archive, members[name]) for name in wanted if name in members}
         return arrays, tuple(name for name in members if name not in wanted)

@@ -67,7 +67,7 @@ def ship(checkpoint: Path, store: Path, out: Path) -> Path:
     `store` is the folder of its data, with `train` and `val`; `out` is the file, which is returned.
     """
     network = load_model(checkpoint).network
-    familiar = fit(network, Store(store / "train"), Store(store / "val"))
+    familiar = fit(network, Store(store / "train").check(), Store(store / "val").check())
     info, weights = read_checkpoint(checkpoint)
     kept = {key: value for key, value in weights.items() if key.startswith(NETWORK)}
     info[ALONE] = True

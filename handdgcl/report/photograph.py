@@ -36,12 +36,13 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
         InputError: a folder without images, or two images whose results would have one name.
     """
     found = []
-    for path in (Path(path).expanduser() for path in paths):
+    for path in paths:
         try:
             everything = sorted(path.iterdir()) if path.is_dir() else [path]
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror}); name an image or folder") from error
-        inside = [file for file in everything if file == path or file.suffix.lower() in SUFFIXES]
+        ours = lambda file: file.name.endswith(("_overlay.png", "_skeleton.png"))  # of an earlier call
+        inside = [f for f in everything if f == path or (f.suffix.lower() in SUFFIXES and not ours(f))]
         if not inside:
             raise InputError(f"{path}: no image in this folder ({', '.join(SUFFIXES)})")
         if left_out := [file.name for file in everything if file not in inside]:

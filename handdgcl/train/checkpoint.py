@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from handdgcl import tracking
 from handdgcl.config import Config, from_dict, to_dict
 from handdgcl.families import build_network
-from handdgcl.files import InputError, digest, replacing, write_json
+from handdgcl.files import InputError, digest, regular, replacing, write_json
 from handdgcl.hands import Hands, load_hands
 from handdgcl.model.dgclnet import DGCLNet
 from handdgcl.rows import Row, get_row
@@ -95,7 +95,7 @@ def read_checkpoint(path: Path) -> tuple[dict, dict[str, Tensor]]:
         InputError: no such file, not a checkpoint of this project, or damaged.
     """
     try:
-        with safe_open(path, "pt") as file:
+        with safe_open(regular(path), "pt") as file:
             info = json.loads((file.metadata() or {})[ABOUT])
             names = list(file.keys())
             if sum(math.prod(file.get_slice(name).get_shape()) for name in names) > MOST_WEIGHTS:

@@ -26,6 +26,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_only
 
 from handdgcl.config import Config, load_config, to_dict
+from handdgcl.data.store import check_hands
 from handdgcl.data.twins import fingerprints
 from handdgcl.files import InputError, code_digest, digest, read_json, write_json
 from handdgcl.hands import load_hands
@@ -116,7 +117,9 @@ def _train(run: Run, identity: dict) -> None:
     if config.train.precision == "bf16-mixed" and not (torch.cuda.is_available() or _has_bfloat16()):
         log.warning("this CPU has no bfloat16 units: training is much faster with train.precision=32-true")
     data, logger = StoreData(store, config, seed, twins=row.twins), _logger(run)
-    module = TrainingModule(row, config, load_hands(config.data.hands), seed=seed)
+    hands = load_hands(config.data.hands)
+    check_hands(store / "train", hands)
+    module = TrainingModule(row, config, hands, seed=seed)
     several = config.train.devices * config.train.nodes > 1
     trainer = Trainer(
         max_epochs=config.train.epochs,
