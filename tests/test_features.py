@@ -13,7 +13,6 @@ from handdgcl.evaluate.features import (
     measure_features,
     nearest,
     neighbour_errors,
-    off_diagonal,
     probe,
     similarities,
     uniformity,
@@ -59,15 +58,6 @@ def test_the_probe_is_ridge_regression_with_the_strength_that_reads_held_out_ima
         assert np.allclose(read[:, hand], expected)
 
 
-def test_the_probe_reads_what_is_linear_and_nothing_from_noise(rng):
-    x, new = rng.normal(size=(400, 2, 10)), rng.normal(size=(100, 2, 10))
-    map_ = rng.normal(size=(2, 10, 6))
-    through = lambda features: np.einsum("nhd,hdk->nhk", features, map_) + 3
-    assert np.abs(probe(x, new, through(x)) - through(new)).max() < 0.5
-    y = rng.normal(size=(400, 2, 6))
-    assert np.square(probe(x, new, y) - y.mean(0)).mean() < 0.05  # near the mean, as nothing is to be read
-
-
 def test_alignment_and_uniformity_are_wang_and_isolas(rng):
     x, y = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in rng.normal(size=(2, 9, 5)))
     assert float(alignment(*map(torch.tensor, (x, y)))) == pytest.approx(2 - 2 * (x * y).sum(1).mean())
@@ -75,10 +65,6 @@ def test_alignment_and_uniformity_are_wang_and_isolas(rng):
     assert float(uniformity(torch.tensor(x))) == pytest.approx(np.log(np.mean(pairs)))
     assert float(uniformity(torch.ones(4, 1))) == 0  # collapsed
     assert float(uniformity(torch.tensor([[1.0], [-1.0]]))) == pytest.approx(-8)  # exp(-2 * 2²)
-
-
-def test_pairs_of_different_images():
-    assert off_diagonal(torch.arange(9).view(3, 3)).tolist() == [1, 2, 3, 5, 6, 7]
 
 
 def test_the_nearest_are_of_other_subjects_and_in_order():
@@ -128,7 +114,7 @@ def test_features_are_those_of_the_network_and_of_its_start(train, project, hand
     assert torch.allclose(output.graph, found.val.G, atol=1e-5)
     assert torch.allclose(output.graph_k, found.val.G_k, atol=1e-5)
     measured = measure_features(found)
-    S_p, S_g = (off_diagonal(S) for S in similarities(output.graph_k, found.val.joints))
+    S_p, S_g = (S.numpy()[np.triu_indices(len(S), 1)] for S in similarities(output.graph_k, found.val.joints))
     assert measured["pose_correlation"] == pytest.approx(np.corrcoef(S_p, S_g)[0, 1], abs=1e-3)
     G, G_hat = (x.flatten(1).numpy() for x in (found.val.G, found.val.G_hat))
     cosine = (G * G_hat).sum(1) / np.linalg.norm(G, axis=1) / np.linalg.norm(G_hat, axis=1)

@@ -5,6 +5,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from scored import with_value
 
 from handdgcl.evaluate.handfile import check_arrays, read_hand_file
 from handdgcl.files import InputError
@@ -16,14 +17,7 @@ def prediction():
 
 
 def spoiled(arrays, **changes):
-    out = {name: np.array(value) for name, value in (arrays | changes).items() if value is not None}
-    return out
-
-
-def with_value(array, value, *place):
-    array = np.array(array)
-    array[place] = value
-    return array
+    return {name: np.array(value) for name, value in (arrays | changes).items() if value is not None}
 
 
 @pytest.mark.parametrize(
@@ -60,14 +54,6 @@ def with_value(array, value, *place):
 def test_arrays_that_cannot_be_used_are_named(prediction, change, message):
     with pytest.raises(InputError, match=message):
         check_arrays(spoiled(prediction, **change(prediction)), name="P.npz")
-
-
-@pytest.mark.parametrize("content", [b"", b"left,right\n1,2\n", b"PK\x03\x04broken", b"\x93NUMPY"])
-def test_files_of_another_kind_are_refused(content, tmp_path):
-    path = tmp_path / "p.npz"
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=r"p\.npz: not an \.npz of plain arrays"):
-        read_hand_file(path)
 
 
 def test_an_array_file_and_objects_are_refused(tmp_path):
@@ -123,6 +109,10 @@ HEADER = "{'descr': '<f4', 'fortran_order': %s, 'shape': %s, }\n"
 @pytest.mark.parametrize(
     "content",
     [
+        b"",
+        b"left,right\n1,2\n",
+        b"PK\x03\x04broken",
+        b"\x93NUMPY",
         crafted((HEADER % (False, "(-1, 778, 3)")).encode()),
         crafted((HEADER % (False, f"({2**70},)")).encode(), bytes(64)),
         crafted((HEADER % (True, f"({2**34}, 778, 3)")).encode(), bytes(64)),
@@ -134,7 +124,7 @@ HEADER = "{'descr': '<f4', 'fortran_order': %s, 'shape': %s, }\n"
         crafted((HEADER % (False, "(4,)")).encode(), bytes(16), zipfile.ZIP_LZMA)[:-40],
     ],
 )
-def test_headers_that_promise_what_is_not_there_are_refused(content, tmp_path):
+def test_files_of_another_kind_and_headers_that_promise_too_much_are_refused(content, tmp_path):
     path = tmp_path / "p.npz"
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"p\.npz: not an \.npz of plain arrays"):

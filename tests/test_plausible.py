@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scored import measured, regressed
+from scored import joints_alone, measured, regressed
 
 from handdgcl.files import InputError
 
@@ -47,7 +47,7 @@ def test_what_is_plausible_and_wrong_is_refused(prediction, truth, hands, kind, 
 
 
 def test_other_joints_of_the_truth_are_said(prediction, truth, hands):
-    own = {f"joints_{h}": joints for h, joints in regressed(truth, hands).items()}
+    own = joints_alone(truth, hands)
     said = lambda joints: measured(prediction, truth | joints, hands, interaction=False)["notes"]
     assert not any("joints are given" in note for note in said(own))
     other = {name: joints + np.array([0, 0.004, 0]) for name, joints in own.items()}
@@ -62,7 +62,7 @@ def test_predictions_in_other_axes_are_refused_and_a_few_are_doubted(prediction,
             measured(turned, plain, hands, interaction=False)
         few = [{h: a[h][:3] for h in plain} for a in (turned, plain)]
         assert "degrees would lower" in measured(*few, hands, interaction=False)["notes"][0]
-    alone = {f"joints_{h}": joints for h, joints in regressed(prediction, hands).items()}
+    alone = joints_alone(prediction, hands)
     assert measured(alone, plain, hands)["metrics"]["mpjpe_mm"] < 20
     said = []
     for mirror in ([-1, 1, 1], [1, -1, 1], [1, 1, -1]):  # joints alone have no inside
@@ -73,10 +73,6 @@ def test_predictions_in_other_axes_are_refused_and_a_few_are_doubted(prediction,
     assert any("a mirror image of all its hands" in text for text in said)
     blurred = {h: prediction[h][::-1] for h in plain}  # a bad method: of other pairs
     assert measured(blurred, plain, hands, interaction=False)["metrics"]["mpjpe_mm"] > 5
-
-
-def joints_alone(arrays, hands):
-    return {f"joints_{hand}": joints for hand, joints in regressed(arrays, hands).items()}
 
 
 def test_joints_alone_have_the_errors_of_joints(prediction, truth, hands):

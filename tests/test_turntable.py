@@ -17,17 +17,11 @@ import torch
 import websocket
 from PIL import Image
 
-from handdgcl.hands import load_hands
 from handdgcl.hands.topology import HANDS
 from handdgcl.report.turntable import turntable
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 TITLES = ("Truth", "Baseline", "DGCLNet", "DGCLNet*")
-
-
-@pytest.fixture(scope="module")
-def hands():
-    return load_hands("open")
 
 
 def page_of(hands):

@@ -7,20 +7,11 @@ import numpy as np
 import pytest
 import simplejpeg
 import torch
-from layout import HEIGHT, WIDTH, read_records, settings, write_layout, write_records
+from layout import HEIGHT, WIDTH, image_paths, read_records, settings, write_records
 
 from handdgcl.data.prepare import prepare_split
 from handdgcl.files import InputError
 from handdgcl.hands.topology import HANDS
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return write_layout(tmp_path / "interhand", frames=5, splits=("train",))
-
-
-def image_paths(folder):
-    return sorted((folder / "images").rglob("*.jpg"))
 
 
 def halved(path):
