@@ -56,13 +56,9 @@ def test_each_image_has_a_box_of_its_own(train, tmp_path, capsys):
         (0.5 * found["crop_size"] - t) / found["crop"][0][0] for t in np.array(found["crop"])[:, 2]
     ]
     assert middle(own) == pytest.approx([25, 30]) and middle(other) == pytest.approx([40, 30])
-    for content, message in (
-        ('{"c.png": [1, 2, 3, 4]}', "c.png: no such image"),
-        ('{"a.png": [1]}', "is wanted"),
-    ):
-        boxes.write_text(content)
-        assert main([*arguments, "--boxes", str(boxes)]) == 2
-        assert message in capsys.readouterr().err
+    boxes.write_text('{"c.png": [1, 2, 3, 4]}')
+    assert main([*arguments, "--boxes", str(boxes)]) == 2
+    assert "c.png: no such image" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not SHIPPED.exists(), reason="the tables' stage has not run for this profile")

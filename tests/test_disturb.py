@@ -95,10 +95,10 @@ def test_rows_differ_as_table_2_says(tiny_config):
     assert [ROWS[name].paper_mm[0] for name in TABLE_2] == [9.97, 10.35, 10.56, 10.59, 10.92, 9.02, 8.86]
     assert [name for name in TABLE_2 if "cross" in ROWS[name].terms] == ["similarity"]
     assert all("self" in ROWS[name].terms for name in TABLE_2 if name != "baseline")
-    with pytest.raises(InputError, match="row 'dgcl': there is none; the rows are baseline, mask"):
+    with pytest.raises(InputError, match="row 'dgcl'"):
         get_row("dgcl")
     unknown = msgspec.structs.replace(tiny_config, disturb={"maks": 0.1})
-    with pytest.raises(InputError, match=r"disturb\.maks: no row has this disturbance"):
+    with pytest.raises(InputError, match=r"disturb\.maks"):
         strength(get_row("mask"), unknown)
 
 

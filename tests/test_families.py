@@ -10,8 +10,9 @@ import smplx
 import torch
 from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
+from test_pair_judge import seen
 
-from handdgcl.data.batch import HandBatch, augment
+from handdgcl.data.batch import augment
 from handdgcl.data.loader import open_store, train_batches
 from handdgcl.evaluate import load_model
 from handdgcl.evaluate.run import evaluate_row
@@ -20,7 +21,6 @@ from handdgcl.families.attention import CrossHand, ImageAttention
 from handdgcl.families.maps import DRAWN, SIGMA, STRIDE, heat_maps, visible_hands
 from handdgcl.families.parameters import UPRIGHT, floor, posed, rotations
 from handdgcl.families.parametric import looked_up
-from handdgcl.hands.camera import project
 from handdgcl.hands.mano_files import read_model
 from handdgcl.hands.raster import silhouettes
 from handdgcl.hands.topology import HANDS, LEFT, RIGHT
@@ -72,12 +72,8 @@ def test_the_nearer_hand_is_the_visible_one(hands):
     """Two equal hands that cover the same pixels, one at half the other's distance and size."""
     pair = hands.template.detach()[[RIGHT, RIGHT]]
     far = torch.tensor([0.0, 0, 1.0])
-    vertices = torch.stack([pair[0] + far, 0.5 * (pair[1] + far)])[None].repeat(DRAWN, 1, 1, 1)
-    k = torch.tensor([[120.0, 0, 32], [0, 120, 32], [0, 0, 1]])
-    image = torch.zeros(DRAWN, 3, 64, 64, dtype=torch.uint8)
-    nothing = torch.zeros(DRAWN)
-    seen = HandBatch(image, vertices, nothing, nothing, nothing, project(vertices, k))
-    masks, _ = visible_hands(seen, hands, 16)
+    vertices = torch.stack([pair[0] + far, 0.5 * (pair[1] + far)])
+    masks, _ = visible_hands(seen(hands, vertices), hands, 16)
     assert masks[:, 1].sum() > 5 * max(1, masks[:, 0].sum())
 
 

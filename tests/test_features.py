@@ -8,7 +8,6 @@ import torch
 from handdgcl.data.store import Store
 from handdgcl.evaluate.features import (
     alignment,
-    collect_features,
     inspect_features,
     measure_features,
     nearest,
@@ -90,17 +89,17 @@ def test_neighbours_are_as_far_as_a_loop_says(rng):
 
 def test_each_row_has_the_columns_that_are_defined_for_it(train, project, tmp_path):
     tables = {}
-    for row in ("baseline", "edge", "dgclnet"):
+    for row in ("baseline", "baseline_consistent", "edge", "dgclnet"):
         write_features(load_model(train(row)), store=project.store, out=tmp_path / row)
         tables[row] = pd.read_csv(tmp_path / row / "features.csv")
         assert len(tables[row]) == 1 and np.isfinite(tables[row]).all(axis=None)
-    assert set(tables["baseline"]) == OF_EACH
+    assert set(tables["baseline"]) == set(tables["baseline_consistent"]) == OF_EACH  # of one branch
     assert set(tables["edge"]) == set(tables["dgclnet"]) == OF_EACH | OF_TWO_BRANCHES
     edge = tables["edge"].iloc[0]  # its features are as they were; its graph is not
     assert edge["cos_disturbed"] == pytest.approx(1) and edge["alignment"] > 0
     assert edge["probe_disturbed_mm"] == edge["probe_graph_mm"]
     before = [table["pose_correlation_before"].item() for table in tables.values()]
-    assert before == [before[0]] * 3  # equal seeds start from equal weights
+    assert before == [before[0]] * 4  # equal seeds start from equal weights
 
 
 def test_features_are_those_of_the_network_and_of_its_start(train, project, hands):
@@ -119,10 +118,3 @@ def test_features_are_those_of_the_network_and_of_its_start(train, project, hand
     G, G_hat = (x.flatten(1).numpy() for x in (found.val.G, found.val.G_hat))
     cosine = (G * G_hat).sum(1) / np.linalg.norm(G, axis=1) / np.linalg.norm(G_hat, axis=1)
     assert measured["cos_disturbed"] == pytest.approx(cosine.mean(), rel=1e-4)
-
-
-def test_a_row_of_its_own_without_a_disturbance_has_one_branch(train, project):
-    trained = load_model(train("baseline_consistent"))
-    assert trained.dgclnet is not None
-    features = collect_features(trained, Store(project.store / "val"), range(2))
-    assert features.G_hat is None and len(features.G) == 2

@@ -119,9 +119,3 @@ def test_boxes_of_another_form_are_refused(tmp_path, content, message):
         path.write_text(content)
     with pytest.raises(InputError, match=rf"boxes\.json: .*{message}.*x, y, width, height"):
         read_boxes(path)
-
-
-def test_boxes_are_read_by_image(tmp_path):
-    path = tmp_path / "boxes.json"
-    path.write_text('{"a.jpg": [1, 2.5, 3, 4]}')
-    assert read_boxes(path) == {"a.jpg": (1, 2.5, 3, 4)}

@@ -28,6 +28,7 @@ from projects import change
 
 import handdgcl.data.part
 from handdgcl.data import prepare
+from handdgcl.data.crop import hand_overlap
 from handdgcl.data.prepare import open_source, prepare_split
 from handdgcl.data.store import Store, read_manifest
 from handdgcl.files import InputError
@@ -62,6 +63,8 @@ def test_store_agrees_with_annotations_and_pixels(folder, tmp_path, hands, small
     store, records = Store(tmp_path / "store"), read_records(folder, "train")
     batch = store.batch(range(10))
     pixels = project(batch.vertices, batch.intrinsics[:, None])  # [B,H,V,2]
+    overlap = hand_overlap(pixels.numpy(), hands.faces.numpy(), size=96)
+    np.testing.assert_allclose(store.table.iou, overlap, atol=0.05)
     camera = records["camera"]["0"]
     for i, row in store.table.iterrows():
         fits = records["MANO_NeuralAnnot"]["0"][str(row.frame)]

@@ -54,13 +54,6 @@ def test_decoded_and_pickled_stores_are_the_same(folder):
             assert torch.equal(a, b)
 
 
-def test_table_describes_the_samples(folder):
-    table = Store(folder).table
-    assert len(table) == 10 and table.image_id.is_unique
-    assert table.iou.between(0, 1).all() and table.iou.nunique() > 1
-    assert (table.camera.nunique(), table.frame.nunique()) == (2, 5)
-
-
 def test_many_parts_hold_no_files_open(folder):
     before = len(os.listdir("/proc/self/fd"))
     store = Store(folder)
@@ -72,7 +65,7 @@ def test_many_parts_hold_no_files_open(folder):
 def test_index_out_of_range(folder, indices):
     for decoded in (False, True):
         for read in (Store.vertices, Store.intrinsics, Store.images):
-            with pytest.raises(IndexError, match="0 … 9"):
+            with pytest.raises(IndexError, match="indices"):
                 read(Store(folder, decoded=decoded), indices)
 
 
