@@ -5,38 +5,18 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from rest_hands import CROP_UNITS, UNIT_M, RestHands
 
 from handdgcl.config import load_config
 from handdgcl.evaluate import Trained
 from handdgcl.files import InputError
-from handdgcl.model.network import Output
 from handdgcl.report.photograph import Box
 from handdgcl.report.predict import crop_map, joints_json, mesh_files, predict_image
-
-UNIT_M, SCALE_PX = 0.1, 12.0  # of the hands that the stand-in network sees
-
-
-class Fixed(torch.nn.Module):
-    """In place of a network: sees both rest hands at the crop's middle, and keeps the image it was given."""
-
-    def __init__(self, hands):
-        super().__init__()
-        roots = hands.joints(hands.template[None])[0, :, 9, None]
-        self.vertices = (hands.template - roots)[None] / UNIT_M
-
-    def encoder(self, image):
-        return image.float().mean((2, 3))
-
-    def forward(self, image):
-        self.image = image
-        camera = torch.tensor([SCALE_PX, image.shape[-1] / 2, image.shape[-1] / 2]).expand(1, 2, 3)
-        relative = torch.tensor([[1.0, 0, 0]])
-        return Output(self.vertices, torch.full((1, 2), UNIT_M), camera, relative, image, image)
 
 
 @pytest.fixture
 def trained(hands):
-    return Trained(Fixed(hands), hands, load_config("params.yaml"), {}, None)
+    return Trained(RestHands(hands), hands, load_config("params.yaml"), {}, None)
 
 
 @pytest.fixture
@@ -57,7 +37,7 @@ def test_predictions_land_in_the_box_on_the_original_image(trained, photograph, 
     red = (seen[0] > 127).numpy()  # the box takes `fill` of the crop
     assert abs(red.any(0).sum() - fill * size) <= 2
     read = json.loads((tmp_path / "out" / "two hands_joints.json").read_text())
-    px_per_unit = SCALE_PX * 60 / (fill * size)
+    px_per_unit = 60 / fill / CROP_UNITS  # the box is 60 px wide
     joints, pixels = (np.array(read["hands"]["left"][key]) for key in ("joints", "joints_px"))
     expected = (joints - joints[9])[:, :2] / UNIT_M * px_per_unit + [130, 60]
     assert np.allclose(pixels, expected, atol=1e-3)
