@@ -4,13 +4,13 @@ An index on the wrong device does not, as it would on a GPU.
 """
 
 import contextlib
+import copy
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from handdgcl.data.batch import DrawnBatch
-from handdgcl.hands import load_hands
 from handdgcl.model.disturb import RandomEdges
 from handdgcl.rows import ROWS, get_row
 from handdgcl.train.module import TrainingModule
@@ -34,8 +34,8 @@ def elsewhere(monkeypatch):
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_a_step_stays_on_its_device(row, tiny_config, elsewhere):
-    module = TrainingModule(get_row(row), tiny_config, load_hands(), seed=3)
+def test_a_step_stays_on_its_device(row, tiny_config, hands, elsewhere):
+    module = TrainingModule(get_row(row), tiny_config, copy.deepcopy(hands), seed=3)
     side = getattr(module.network, "graph_side", None)
     adjacency = side and side.adjacency.clone()
     module.to("meta")

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from msgspec.structs import replace
 from projects import change, curves
 
 from handdgcl.train.checkpoint import NETWORK, read_checkpoint
@@ -41,14 +42,14 @@ def test_an_epochs_terms_are_means_over_its_batches(train_anew, monkeypatch):
     assert table["train_loss"].tolist() == pytest.approx(by_epoch.mean(1).tolist(), rel=1e-4)
 
 
-def test_the_papers_rate_is_halved_after_the_fourth_epoch_without_gain(train_anew, tiny_config):
-    settings = {"schedule": "plateau", "epochs": 12, "lr": 1e-5}
-    table = curves(train_anew("baseline", config=change(tiny_config, "train", **settings)))
-    rate, least, without, expected = settings["lr"], float("inf"), 0, []
+def test_a_rows_own_rate_is_halved_after_the_fourth_epoch_without_gain(train_anew, tiny_config):
+    config = change(tiny_config, "train", schedule="plateau", epochs=12)
+    table = curves(train_anew("baseline", config=replace(config, rates={"baseline": 1e-5})))
+    rate, least, without, expected = 1e-5, float("inf"), 0, []
     for loss in table["train_loss"]:
         expected.append(rate)  # of this epoch
         without = 0 if loss < least - 1e-4 else without + 1
         least = min(least, loss) if without == 0 else least
         if without == 4:
             rate, without = max(rate / 2, 1e-6), 0
-    assert table["lr"].tolist() == pytest.approx(expected) and rate < settings["lr"]
+    assert table["lr"].tolist() == pytest.approx(expected) and rate < 1e-5
