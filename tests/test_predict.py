@@ -10,8 +10,9 @@ from rest_hands import CROP_UNITS, UNIT_M, RestHands
 from handdgcl.config import load_config
 from handdgcl.evaluate import Trained
 from handdgcl.files import InputError
+from handdgcl.hands.topology import HANDS, JOINTS
 from handdgcl.report.photograph import Box
-from handdgcl.report.predict import crop_map, joints_json, mesh_files, predict_image
+from handdgcl.report.predict import crop_map, mesh_files, predict_image
 
 
 @pytest.fixture
@@ -38,10 +39,16 @@ def test_predictions_land_in_the_box_on_the_original_image(trained, photograph, 
     assert abs(red.any(0).sum() - fill * size) <= 2
     read = json.loads((tmp_path / "out" / "two hands_joints.json").read_text())
     px_per_unit = 60 / fill / CROP_UNITS  # the box is 60 px wide
-    joints, pixels = (np.array(read["hands"]["left"][key]) for key in ("joints", "joints_px"))
-    expected = (joints - joints[9])[:, :2] / UNIT_M * px_per_unit + [130, 60]
-    assert np.allclose(pixels, expected, atol=1e-3)
+    joints = UNIT_M * trained.hands.joints(trained.network.vertices)[0].numpy()
+    joints[0] += [UNIT_M, 0, 0]  # the left hand's place
+    for own, hand in zip(joints, HANDS, strict=True):
+        found = read["hands"][hand]
+        pixels = (own - own[9])[:, :2] / UNIT_M * px_per_unit + [130, 60]
+        assert np.allclose(found["joints"], own, atol=1e-5)
+        assert np.allclose(found["joints_px"], pixels, atol=1e-3)
+        assert found["scale"] == pytest.approx(UNIT_M)
     assert np.allclose(read["relative_root"], [UNIT_M, 0, 0], atol=1e-6)
+    assert read["unit"] == "m" and tuple(read["names"]) == JOINTS and read["root"] == "middle1"
     overlay = cv2.imread(str(tmp_path / "out" / "two hands_overlay.png"))
     assert overlay.shape == (120, 200, 3)
     assert (overlay != cv2.imread(str(photograph))).any(-1)[60, 130]
@@ -103,17 +110,6 @@ def test_meshes_read_back_upright_and_not_mirrored(hands, tmp_path):
         assert np.array_equal(mesh.faces, hands.faces[hand].numpy())
         original = trimesh.Trimesh(vertices[hand], hands.faces[hand].numpy(), process=False)
         assert mesh.volume == pytest.approx(original.volume, rel=1e-4)  # its sign tells a mirrored hand
-
-
-def test_joints_have_units_and_names():
-    joints, pixels = torch.randn(2, 21, 3), torch.randn(2, 21, 2)
-    content = joints_json(joints, pixels, torch.tensor([0.09, 0.1]), torch.ones(2, 3))
-    assert content["unit"] == "m" and len(content["names"]) == 21
-    assert content["names"][9] == content["root"] == "middle1"
-    assert np.allclose(content["hands"]["right"]["joints"], joints[1])
-    assert np.allclose(content["hands"]["left"]["joints_px"], pixels[0])
-    assert np.allclose(content["relative_root"], joints[0, 9] - joints[1, 9])
-    assert content["hands"]["right"]["scale"] == pytest.approx(0.1)
 
 
 def test_a_folder_that_cannot_be_written_is_named(trained, photograph, tmp_path):

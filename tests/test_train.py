@@ -133,7 +133,6 @@ def test_other_parameters_and_hand_runs_leave_the_pipelines_outputs_alone(train_
         (OSError, 1, "decoded"),
         (KeyboardInterrupt, 1, "workers"),
         (KeyboardInterrupt, 5, "plateau"),
-        (KeyboardInterrupt, 1, "mask"),
     ],
 )
 def test_an_interrupted_run_continues_to_the_same_result(
@@ -145,7 +144,9 @@ def test_an_interrupted_run_continues_to_the_same_result(
         monkeypatch.setattr("handdgcl.data.loader.DECODED_LIMIT", 0)
     if kind == "plateau":
         config = change(config, "train", schedule="plateau", epochs=8, lr=1e-5)
-    train = partial(train_row, "mask" if kind == "mask" else "similarity", 3, Project(config, scratch=True))
+    train = partial(
+        train_row, "mask" if kind == "workers" else "similarity", 3, Project(config, scratch=True)
+    )
     whole = train()
     expected = curves(whole), read_checkpoint(whole)[1]
     assert (expected[0]["lr"].iloc[-1] == 5e-6) == (kind == "plateau")
