@@ -5,15 +5,14 @@ An index on the wrong device does not, as it would on a GPU.
 
 import contextlib
 import copy
-from types import SimpleNamespace
 
 import pytest
 import torch
+from projects import training_module
 
 from handdgcl.data.batch import DrawnBatch
 from handdgcl.model.disturb import RandomEdges
-from handdgcl.rows import ROWS, get_row
-from handdgcl.train.module import TrainingModule
+from handdgcl.rows import ROWS
 
 B = 4
 
@@ -35,11 +34,10 @@ def elsewhere(monkeypatch):
 
 @pytest.mark.parametrize("row", ROWS)
 def test_a_step_stays_on_its_device(row, tiny_config, hands, elsewhere):
-    module = TrainingModule(get_row(row), tiny_config, copy.deepcopy(hands), seed=3)
+    module = training_module(row, tiny_config, copy.deepcopy(hands))
     side = getattr(module.network, "graph_side", None)
     adjacency = side and side.adjacency.clone()
     module.to("meta")
-    module.trainer = SimpleNamespace(global_step=0, global_rank=0, world_size=1, num_training_batches=1)
     if module.dgclnet is not None and isinstance(module.dgclnet.disturbance, RandomEdges):
         disturbance = module.dgclnet.disturbance
         disturbance._of, disturbance._adjacency = module.network.graph_side.adjacency, adjacency

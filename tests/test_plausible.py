@@ -93,6 +93,4 @@ def test_joints_alone_are_looked_at_too(prediction, truth, hands):
     with pytest.raises(InputError, match="the truth needs vertices"):
         measured(prediction, joints_alone(truth, hands), hands)
     with pytest.raises(InputError, match="metres are wanted"):
-        measured(
-            {name: 1000 * joints for name, joints in joints_alone(prediction, hands).items()}, truth, hands
-        )
+        measured(joints_alone({h: 1000 * a for h, a in prediction.items()}, hands), truth, hands)

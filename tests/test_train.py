@@ -1,14 +1,12 @@
 import math
 import shutil
 from functools import partial
-from types import SimpleNamespace
 
 import msgspec
 import pytest
 import torch
-from projects import change, curves
+from projects import change, curves, first_batch, training_module
 
-from handdgcl.data.loader import open_store, train_batches
 from handdgcl.files import InputError
 from handdgcl.project import Project
 from handdgcl.rows import ROWS, get_row
@@ -22,12 +20,7 @@ MAIN = {"loss", "joints_3d", "vertices_3d", "joints_2d", "length", "transition"}
 
 def first_step(name, config, hands, store):
     """Losses and gradients of one step, and of a second one with keys in the queue."""
-    module = TrainingModule(get_row(name), config, hands, seed=3)
-    module.trainer = SimpleNamespace(global_step=0, global_rank=0, world_size=1, num_training_batches=1)
-    loader = train_batches(
-        open_store(store / "train"), batch_size=4, seed=3, settings=config.augment, workers=0
-    )
-    raw, terms = next(iter(loader)), []
+    module, raw, terms = training_module(name, config, hands), first_batch(store, config), []
     for _ in range(2):
         module.zero_grad()
         module._sums = {}
@@ -74,19 +67,14 @@ def test_gradients_reach_what_they_should_and_no_key(name, tiny_config, hands, t
     wanted = {key for key, p in module.named_parameters() if p.requires_grad}
     assert reached == wanted
     assert not any(key.startswith(("dgclnet.keys", "hands")) for key in wanted)
-    assert any(key.startswith("dgclnet.disturbance.unet") for key in wanted) == (
-        name in ("similarity", "dgclnet_consistent")
-    )
+    generates = any(key.startswith("dgclnet.disturbance.unet") for key in wanted)
+    assert generates == (name in ("similarity", "dgclnet_consistent"))
 
 
 def test_training_is_repeatable_and_writes_whole_results(train_anew, project):
     first = train_anew()
     content, table = first.read_bytes(), curves(first)
-    assert sorted(p.name for p in first.parent.iterdir()) == [
-        "checkpoint.safetensors",
-        "curves.csv",
-        "run.json",
-    ]
+    assert {p.name for p in first.parent.iterdir()} == {"checkpoint.safetensors", "curves.csv", "run.json"}
     (first.parent / "run.json").unlink()  # without it the outputs do not count
     assert train_anew() == first and first.read_bytes() == content and curves(first).equals(table)
     assert list(table["epoch"]) == [1, 2]
@@ -144,9 +132,8 @@ def test_an_interrupted_run_continues_to_the_same_result(
         monkeypatch.setattr("handdgcl.data.loader.DECODED_LIMIT", 0)
     if kind == "plateau":
         config = change(config, "train", schedule="plateau", epochs=8, lr=1e-5)
-    train = partial(
-        train_row, "mask" if kind == "workers" else "similarity", 3, Project(config, scratch=True)
-    )
+    row = "mask" if kind == "workers" else "similarity"
+    train = partial(train_row, row, 3, Project(config, scratch=True))
     whole = train()
     expected = curves(whole), read_checkpoint(whole)[1]
     assert (expected[0]["lr"].iloc[-1] == 5e-6) == (kind == "plateau")
