@@ -12,6 +12,7 @@ from handdgcl.evaluate.features import (
     measure_features,
     nearest,
     neighbour_errors,
+    off_diagonal,
     probe,
     similarities,
     uniformity,
@@ -64,6 +65,10 @@ def test_alignment_and_uniformity_are_wang_and_isolas(rng):
     assert float(uniformity(torch.tensor(x))) == pytest.approx(np.log(np.mean(pairs)))
     assert float(uniformity(torch.ones(4, 1))) == 0  # collapsed
     assert float(uniformity(torch.tensor([[1.0], [-1.0]]))) == pytest.approx(-8)  # exp(-2 * 2²)
+
+
+def test_pairs_of_different_images():
+    assert off_diagonal(torch.arange(9).view(3, 3)).tolist() == [1, 2, 3, 5, 6, 7]
 
 
 def test_the_nearest_are_of_other_subjects_and_in_order():
