@@ -1,14 +1,17 @@
+import shutil
+
 import numpy as np
 import pytest
 import torch
 from layout import write_layout
+from projects import tiny_project
 from scored import K, N
 
 from handdgcl.config import from_dict, load_config, to_dict
 from handdgcl.data.prepare import prepare_split
 from handdgcl.hands import load_hands
 from handdgcl.hands.topology import LEFT
-from handdgcl.project import Project, project_root
+from handdgcl.project import project_root
 from handdgcl.train.run import train_row
 
 # Small enough that a training run takes a second.
@@ -56,22 +59,45 @@ def tracking(tmp_path_factory):
 @pytest.fixture
 def project(tiny_config, tiny_store, tracking, tmp_path, monkeypatch):
     """A project with the tiny stores, in a folder of its own."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tracking / 'mlflow.db'}")
-    monkeypatch.chdir(tmp_path)
-    project = Project(tiny_config)
-    project.store.parent.mkdir(parents=True)
-    project.store.symlink_to(tiny_store)
-    return project
+    return tiny_project(tmp_path, tiny_config, tiny_store, tracking, monkeypatch)
 
 
 @pytest.fixture
-def train(project):
+def train_anew(project):
     """Train a row with seed 3, in scratch where the parameters are others."""
 
     def run(row="similarity", *, config=None):
         return train_row(row, 3, project, config=config)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def trained_rows(tmp_path_factory):
+    """The outputs of rows that a test has asked for already."""
+    return tmp_path_factory.mktemp("trained")
+
+
+@pytest.fixture
+def train(project, train_anew, trained_rows):
+    """The checkpoint of a row with seed 3, trained by the first test that asks for it and copied after."""
+
+    def run(row="similarity"):
+        out, kept = project.row(row, 3), trained_rows / row
+        if kept.exists() and not out.exists():
+            shutil.copytree(kept, out)
+        checkpoint = train_anew(row)
+        if not kept.exists():
+            shutil.copytree(out, kept)
+        return checkpoint
+
+    return run
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Ten samples of a training split in InterHand2.6M's layout."""
+    return write_layout(tmp_path / "interhand", frames=5, splits=("train",))
 
 
 @pytest.fixture(scope="session")

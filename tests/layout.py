@@ -75,6 +75,10 @@ def random_jpeg(random: np.random.Generator, *, brightness: float = 128) -> byte
     return simplejpeg.encode_jpeg(image, 90, "RGB")
 
 
+def image_paths(folder: Path) -> list[Path]:
+    return sorted((folder / "images").rglob("*.jpg"))
+
+
 def write_records(folder: Path, split: str, records: dict) -> None:
     """Write the given annotation files of a split."""
     for kind, content in records.items():

@@ -23,6 +23,10 @@ class Watched(run.States):
     cut: dies within the second epoch.
     """
 
+    def on_train_start(self, trainer, module: TrainingModule):
+        super().on_train_start(trainer, module)
+        (OUT / f"began-{trainer.global_rank}").write_text(str(len(module.history)))
+
     def on_train_batch_start(self, trainer, module: TrainingModule, batch, batch_idx):
         if MODE == "still":
             module.network.encoder.eval()

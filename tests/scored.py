@@ -15,6 +15,16 @@ def measured(prediction, truth, hands, **options):
     ).summary
 
 
+def with_value(array, value, *place):
+    array = np.array(array)
+    array[place] = value
+    return array
+
+
+def joints_alone(arrays, hands):
+    return {f"joints_{hand}": joints for hand, joints in regressed(arrays, hands).items()}
+
+
 def regressed(arrays, hands):
     J = hands.joint_regressor.double().numpy()
     return {hand: np.einsum("jv,nvc->njc", J[h], arrays[hand]) for h, hand in enumerate(("left", "right"))}

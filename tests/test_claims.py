@@ -86,10 +86,8 @@ def test_the_area_under_a_curve_and_samples_that_were_not_measured(tmp_path):
     table = compare_rows(read_results(tmp_path)).set_index(["measure", "row", "minus"])
     assert table.loc[("curve", "dgclnet", "baseline"), "difference"] == pytest.approx(21 / 4 - 22 / 4)
     collide = table.loc[("collisions", "dgclnet", "baseline")]
-    assert (collide["difference"], collide["samples"]) == (
-        -0.5,
-        3,
-    )  # one hand of the first, both of the third
+    # One hand of the first, both of the third.
+    assert (collide["difference"], collide["samples"]) == (-0.5, 3)
     assert table.loc[("depth", "dgclnet", "baseline"), "difference"] == pytest.approx(-(1.5 + 4) / 3)
 
 

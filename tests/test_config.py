@@ -36,6 +36,12 @@ from handdgcl.files import InputError
         ("graph.nodes", []),
         ("graph.features", 2**40),
         ("data.image_size", 7),
+        ("data.image_size", 2**20),
+        ("data.fill", 0.0),
+        ("augment.scale", 1.0),
+        ("generate.seed", -1),
+        ("graph.nodes", [63, 21]),
+        ("graph.eigenvectors", 63),
         ("data.sauce", "open"),
         ("train", None),
     ],
@@ -61,15 +67,11 @@ def test_what_is_out_of_range_is_named(tiny_config, tmp_path, key, value):
         (b"[" * 5000, "not YAML"),
         (b"a: [", "not YAML"),
         (b"", "params.yaml: "),
+        (None, "params.yaml: cannot be read"),  # a folder
     ],
 )
 def test_files_that_cannot_be_read_are_named(tmp_path, content, message):
     path = tmp_path / "params.yaml"
-    path.write_bytes(content)
+    path.mkdir() if content is None else path.write_bytes(content)
     with pytest.raises(InputError, match=re.escape(message)):
         load_config(path)
-
-
-def test_a_folder_is_no_parameter_file(tmp_path):
-    with pytest.raises(InputError, match="cannot be read"):
-        load_config(tmp_path)

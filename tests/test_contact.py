@@ -1,21 +1,12 @@
-"""Depth and distance, against spheres and signed distances by pseudonormals."""
+"""Depth and distance, against signed distances by pseudonormals."""
 
 import igl
 import numpy as np
 import pytest
 import trimesh
 
-from handdgcl.hands.contact import Solid, pair_contact, seal, sealed_faces
+from handdgcl.hands.contact import pair_contact, seal, sealed_faces
 from handdgcl.hands.topology import LEFT, RIGHT
-
-
-def test_spheres():
-    small, large = (trimesh.creation.icosphere(subdivisions=4, radius=radius) for radius in (20, 30))
-    solid = Solid(large.vertices, large.faces)
-    depth, distance = solid.depth_and_distance(small.vertices + np.array([45, 0, 0]), reach=10)
-    assert depth == pytest.approx(5, abs=0.1) and distance == 0
-    depth, distance = solid.depth_and_distance(small.vertices + np.array([53, 0, 0]), reach=10)
-    assert depth == 0 and distance == pytest.approx(3, abs=0.1)
 
 
 def test_pair_contact_against_signed_distances(hands):

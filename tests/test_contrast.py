@@ -23,22 +23,13 @@ def test_self_contrast_is_equation_13_in_numpy():
     S, positive = unit(3, 8, 3), torch.tensor([0, 1, 2])
     excluded = torch.zeros(3, 8, dtype=torch.bool)
     excluded[:, 6:] = excluded[1, 4] = True
+    excluded[2, [0, 1, 3, 4, 5]] = True  # nothing but its own copy is left
     value = self_contrast(S, positive, excluded, tau=0.1)
     expected = []
     for row, own, out in zip(S.numpy(), positive.tolist(), excluded.numpy(), strict=True):
         total = sum(np.exp(s / 0.1) for s, gone in zip(row, out, strict=True) if not gone)
         expected.append(np.log(np.exp(row[own] / 0.1) / total))
     assert value.item() == pytest.approx(np.mean(expected), rel=1e-5)
-
-
-def test_self_contrast_lies_between_chance_and_zero():
-    own, nothing = torch.arange(4), torch.zeros(4, 10, dtype=torch.bool)
-    assert self_contrast(torch.full((4, 10), 0.3), own, nothing, tau=0.07).item() == pytest.approx(
-        -np.log(10)
-    )
-    solved = torch.eye(4, 10)
-    assert -1e-3 < self_contrast(solved, own, nothing, tau=0.07) <= 0
-    assert self_contrast(torch.zeros(4, 10), own, ~torch.eye(4, 10, dtype=torch.bool), tau=0.07) == 0
 
 
 @pytest.mark.parametrize(("batch", "pool"), [(4, 10), (16, 300)])
@@ -67,18 +58,6 @@ def test_the_same_pose_has_similarity_one_wherever_and_however_large_it_is(hands
     S_g = similarity(pose @ pose.T)
     assert S_g[0, 1].item() == pytest.approx(1, abs=1e-5)
     assert S_g[0, 2] < 0.5
-    assert similarity(torch.tensor([-1.0, 1.0])).tolist() == [0, 1]
-
-
-def test_what_all_images_share_takes_no_part_in_the_contrast():
-    generator = torch.Generator().manual_seed(0)
-    own = torch.randn(16, 2, 3, 4, generator=generator)
-    shared = 100 * torch.randn(1, 2, 3, 4, generator=generator)
-    assert torch.allclose(embed(own + shared), embed(own), atol=1e-4)
-    copies = embed(own + shared + 0.1 * torch.randn(own.shape, generator=generator))
-    S = embed(own + shared) @ copies.T
-    value = self_contrast(S, torch.arange(16), torch.zeros(16, 16, dtype=torch.bool), tau=0.07)
-    assert value > -0.1  # chance is -log 16 = -2.8
 
 
 @pytest.mark.parametrize("of", ["features", "poses"])

@@ -4,16 +4,15 @@ An index on the wrong device does not, as it would on a GPU.
 """
 
 import contextlib
-from types import SimpleNamespace
+import copy
 
 import pytest
 import torch
+from projects import training_module
 
 from handdgcl.data.batch import DrawnBatch
-from handdgcl.hands import load_hands
 from handdgcl.model.disturb import RandomEdges
-from handdgcl.rows import ROWS, get_row
-from handdgcl.train.module import TrainingModule
+from handdgcl.rows import ROWS
 
 B = 4
 
@@ -36,18 +35,17 @@ def elsewhere(monkeypatch):
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_a_step_stays_on_its_device(row, tiny_config, elsewhere):
-    module = TrainingModule(get_row(row), tiny_config, load_hands(), seed=3)
+def test_a_step_stays_on_its_device(row, tiny_config, hands, elsewhere):
+    module = training_module(row, tiny_config, copy.deepcopy(hands))
     side = getattr(module.network, "graph_side", None)
     adjacency = side and side.adjacency.clone()
     module.to("meta")
-    module.trainer = SimpleNamespace(global_step=0, global_rank=0, world_size=1, num_training_batches=1)
     if module.dgclnet is not None and isinstance(module.dgclnet.disturbance, RandomEdges):
         disturbance = module.dgclnet.disturbance
         disturbance._of, disturbance._adjacency = module.network.graph_side.adjacency, adjacency
     S, empty = tiny_config.data.image_size, lambda *shape, **kind: torch.empty(shape, device="meta", **kind)
     drawn = DrawnBatch(
-        image=empty(B, 9 if get_row(row).twins else 3, S, S, dtype=torch.uint8),
+        image=empty(B, 9 if ROWS[row].twins else 3, S, S, dtype=torch.uint8),
         vertices=empty(B, 2, 778, 3),
         intrinsics=empty(B, 3, 3),
         index=empty(B, dtype=torch.int64),

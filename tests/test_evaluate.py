@@ -110,12 +110,12 @@ def test_the_mean_hand_is_the_mean_of_training_in_unit_bones(project, hands):
     assert metrics["penetration_depth_mm"] >= 0 and metrics["true_penetration_depth_mm"] >= 0
 
 
-def test_one_sample_is_enough(train, project, hands):
+def test_one_sample_is_enough(train_anew, project, hands):
     layout = write_layout(project.runs / "one", frames=1, cameras=1)
     project.store.unlink()
     for split in ("train", "val", "test"):
         prepare_split(layout, split, project.store / split, project.config.data, hands)
-    train()
+    train_anew()
     assert np.isfinite(evaluate_row(project, "similarity", 3)["mpjpe_mm"])
     assert evaluate_mean_hand(project)["mpjpe_mm"] > 0
 

@@ -70,13 +70,6 @@ def test_collision_pushes_the_hands_apart(hands):
     assert push[LEFT] @ between > 0 > push[RIGHT] @ between
 
 
-def test_spheres_lie_on_bones():
-    joints = torch.randn(2, 21, 3)
-    places = (along_bones() @ joints).view(2, len(BONES), 3, 3)
-    for k, (_, child) in enumerate(BONES):
-        assert torch.allclose(places[:, k, 2], joints[:, child], atol=1e-5)
-
-
 def test_a_step_that_does_harm_is_not_taken(tiny_config, hands):
     torch.manual_seed(0)
     network = build_network(get_row("factorised"), tiny_config, hands).eval()

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import smplx
 import torch
+from projects import first_batch
 from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
+from test_pair_judge import seen
 
-from handdgcl.data.batch import HandBatch, augment
-from handdgcl.data.loader import open_store, train_batches
+from handdgcl.data.batch import augment
 from handdgcl.evaluate import load_model
 from handdgcl.evaluate.run import evaluate_row
 from handdgcl.families import build_network
@@ -20,7 +21,6 @@ from handdgcl.families.attention import CrossHand, ImageAttention
 from handdgcl.families.maps import DRAWN, SIGMA, STRIDE, heat_maps, visible_hands
 from handdgcl.families.parameters import UPRIGHT, floor, posed, rotations
 from handdgcl.families.parametric import looked_up
-from handdgcl.hands.camera import project
 from handdgcl.hands.mano_files import read_model
 from handdgcl.hands.raster import silhouettes
 from handdgcl.hands.topology import HANDS, LEFT, RIGHT
@@ -32,17 +32,13 @@ from handdgcl.rows import FAMILIES, get_row
 @pytest.fixture
 def batch(tiny_store, tiny_config, hands):
     """An augmented batch of the tiny store, with its vertices in the image."""
-    loader = train_batches(
-        open_store(tiny_store / "train"), batch_size=8, seed=0, settings=tiny_config.augment, workers=0
-    )
-    return augment(next(iter(loader)), hands, vertices_2d=True)
+    return augment(first_batch(tiny_store, tiny_config, size=8, seed=0), hands, vertices_2d=True)
 
 
 def test_vertices_follow_the_image_as_joints_do(batch, hands):
     joints = torch.einsum("hjv,bhvc->bhjc", hands.joint_regressor, batch.vertices_2d)
-    assert (
-        joints - batch.joints_2d
-    ).abs().max() < 0.5  # px: a mean of projections is nearly that of the mean
+    error = (joints - batch.joints_2d).abs().max()
+    assert error < 0.5  # px: a mean of projections is nearly that of the mean
 
 
 def test_heat_maps_by_their_formula():
@@ -72,12 +68,8 @@ def test_the_nearer_hand_is_the_visible_one(hands):
     """Two equal hands that cover the same pixels, one at half the other's distance and size."""
     pair = hands.template.detach()[[RIGHT, RIGHT]]
     far = torch.tensor([0.0, 0, 1.0])
-    vertices = torch.stack([pair[0] + far, 0.5 * (pair[1] + far)])[None].repeat(DRAWN, 1, 1, 1)
-    k = torch.tensor([[120.0, 0, 32], [0, 120, 32], [0, 0, 1]])
-    image = torch.zeros(DRAWN, 3, 64, 64, dtype=torch.uint8)
-    nothing = torch.zeros(DRAWN)
-    seen = HandBatch(image, vertices, nothing, nothing, nothing, project(vertices, k))
-    masks, _ = visible_hands(seen, hands, 16)
+    vertices = torch.stack([pair[0] + far, 0.5 * (pair[1] + far)])
+    masks, _ = visible_hands(seen(hands, vertices), hands, 16)
     assert masks[:, 1].sum() > 5 * max(1, masks[:, 0].sum())
 
 
@@ -99,16 +91,13 @@ def test_components_are_smplx_own(hands):
     turn = rotations(numbers, UPRIGHT)
     axis = Rotation.from_matrix(turn[:, RIGHT].numpy()).as_rotvec()
     with redirect_stdout(io.StringIO()):
-        model = smplx.MANO(
-            "", data_struct=smplx.utils.Struct(**read_model(path)), num_pca_comps=6, batch_size=3
-        )
+        data = smplx.utils.Struct(**read_model(path))
+        model = smplx.MANO("", data_struct=data, num_pca_comps=6, batch_size=3)
     axis = torch.as_tensor(axis, dtype=torch.float32)
     theirs = model(betas=shape[:, RIGHT], global_orient=axis, hand_pose=pose[:, RIGHT])
     ours = posed(hands, turn, pose, shape)
-    root = lambda made: (
-        model.J_regressor[0] @ made
-    )  # the model turns about its wrist, `posed` about the origin
-    off = lambda made: made - root(made)[:, None]
+    # The model turns about its wrist, `posed` about the origin.
+    off = lambda made: made - (model.J_regressor[0] @ made)[:, None]
     assert torch.allclose(off(ours[:, RIGHT]), off(theirs.vertices), atol=1e-6)
 
 

@@ -13,7 +13,6 @@ from handdgcl.model.graph import (
     laplacian_eigenvectors,
     nodes_first,
     nodes_third,
-    over_nodes,
 )
 
 
@@ -79,11 +78,6 @@ def test_basis_is_bounded_and_survives_lonely_nodes():
     basis = chebyshev_basis(adjacency, 4)
     assert basis.isfinite().all()
     assert torch.linalg.eigvalsh(basis).abs().max() <= 1 + 1e-5  # |T_k| <= 1 on [-1, 1]
-
-
-def test_over_nodes_is_the_product_over_the_first_axis():
-    matrix, x = torch.randn(3, 7), torch.randn(7, 2, 2, 5)
-    assert torch.allclose(over_nodes(matrix, x), torch.einsum("mn,nbhf->mbhf", matrix, x), atol=1e-5)
 
 
 def test_eigenvectors_are_the_laplacians_and_know_no_numbering(hierarchy):

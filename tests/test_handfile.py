@@ -5,6 +5,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from scored import with_value
 
 from handdgcl.evaluate.handfile import check_arrays, read_hand_file
 from handdgcl.files import InputError
@@ -16,14 +17,7 @@ def prediction():
 
 
 def spoiled(arrays, **changes):
-    out = {name: np.array(value) for name, value in (arrays | changes).items() if value is not None}
-    return out
-
-
-def with_value(array, value, *place):
-    array = np.array(array)
-    array[place] = value
-    return array
+    return {name: np.array(value) for name, value in (arrays | changes).items() if value is not None}
 
 
 @pytest.mark.parametrize(
@@ -31,27 +25,21 @@ def with_value(array, value, *place):
     [
         (lambda t: {"left": None}, r"P\.npz: array 'left' is missing; it has right"),
         (lambda t: {"left": t["left"][:4]}, r"P\.npz: right: shape \[6, 778, 3\]; expected \[4, 778, 3\]"),
-        (
-            lambda t: {"left": t["left"][:, :777]},
-            r"P\.npz: left: shape \[6, 777, 3\]; expected \[N, 778, 3\]",
-        ),
+        (lambda t: {"left": t["left"][:, :777]}, r"P\.npz: left: shape \[6, 777, 3\]"),
         (lambda t: {"left": t["left"][:0]}, r"P\.npz: left: shape \[0, 778, 3\]"),
         (lambda t: {"right": with_value(t["right"], np.nan, 3, 7, 1)}, r"P\.npz: right: sample 3 is NaN"),
         (lambda t: {"right": t["right"].astype(str)}, r"P\.npz: right: holds <U"),
         (lambda t: {"left": 1000 * t["left"]}, r"P\.npz: left: its hands are .* metres are wanted"),
         (
             lambda t: {"left": np.concatenate([t["left"][:4], 1000 * t["left"][4:]])},
-            r"P\.npz: left: sample 4 is .* long, 2 such samples; metres are wanted",
+            r"P\.npz: left: sample 4 .*, 2 such samples; metres",
         ),
         (lambda t: {"joints_left": np.zeros((6, 21, 3))}, r"P\.npz: array 'joints_right' is missing"),
         (lambda t: {"left_px": np.zeros((6, 21, 2))}, r"P\.npz: array 'right_px' is missing"),
         (lambda t: {"intrinsics": np.zeros((3, 3))}, r"P\.npz: intrinsics: sample 0 is no camera matrix"),
         (lambda t: {"intrinsics": np.diag([9e300, 9, 1.0])}, r"P\.npz: intrinsics: up to 9e\+300"),
         (lambda t: {"intrinsics": np.diag([3, 4, 1.0])}, r"P\.npz: intrinsics: a focal length of 3.5"),
-        (
-            lambda t: {f"{h}_px": t[h][..., :2] / 0.1 for h in ("left", "right")},
-            r"P\.npz: left_px: .* px are wanted",
-        ),
+        (lambda t: {f"{h}_px": t[h][..., :2] / 0.1 for h in t}, r"P\.npz: left_px: .* px"),
         (lambda t: {"image_id": np.array([1, 2, 3, 4, 5, 5])}, r"P\.npz: image_id: 5 stands twice"),
         (lambda t: {"image_id": np.arange(5)}, r"P\.npz: image_id: int64 of shape \[5\]"),
         (lambda t: {"intrinsics": np.zeros((5, 3, 3))}, r"P\.npz: intrinsics: shape \[5, 3, 3\]"),
@@ -60,14 +48,6 @@ def with_value(array, value, *place):
 def test_arrays_that_cannot_be_used_are_named(prediction, change, message):
     with pytest.raises(InputError, match=message):
         check_arrays(spoiled(prediction, **change(prediction)), name="P.npz")
-
-
-@pytest.mark.parametrize("content", [b"", b"left,right\n1,2\n", b"PK\x03\x04broken", b"\x93NUMPY"])
-def test_files_of_another_kind_are_refused(content, tmp_path):
-    path = tmp_path / "p.npz"
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=r"p\.npz: not an \.npz of plain arrays"):
-        read_hand_file(path)
 
 
 def test_an_array_file_and_objects_are_refused(tmp_path):
@@ -123,6 +103,10 @@ HEADER = "{'descr': '<f4', 'fortran_order': %s, 'shape': %s, }\n"
 @pytest.mark.parametrize(
     "content",
     [
+        b"",
+        b"left,right\n1,2\n",
+        b"PK\x03\x04broken",
+        b"\x93NUMPY",
         crafted((HEADER % (False, "(-1, 778, 3)")).encode()),
         crafted((HEADER % (False, f"({2**70},)")).encode(), bytes(64)),
         crafted((HEADER % (True, f"({2**34}, 778, 3)")).encode(), bytes(64)),
@@ -134,7 +118,7 @@ HEADER = "{'descr': '<f4', 'fortran_order': %s, 'shape': %s, }\n"
         crafted((HEADER % (False, "(4,)")).encode(), bytes(16), zipfile.ZIP_LZMA)[:-40],
     ],
 )
-def test_headers_that_promise_what_is_not_there_are_refused(content, tmp_path):
+def test_files_of_another_kind_and_headers_that_promise_too_much_are_refused(content, tmp_path):
     path = tmp_path / "p.npz"
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"p\.npz: not an \.npz of plain arrays"):

@@ -51,12 +51,15 @@ def test_each_sample_gets_its_own_frame_and_camera(folder):
         np.testing.assert_equal(selection.views.intrinsics[view], expected)
 
 
-@pytest.mark.parametrize("remove", [lambda fits: fits.pop("17"), lambda fits: fits.update({"17": None})])
-def test_rules_apply_in_the_benchmarks_order(folder, remove):
+@pytest.mark.parametrize("absent", [True, False])
+def test_rules_apply_in_the_benchmarks_order(folder, absent):
+    """A fit that is not there is absent from the file, or null."""
     records = read_records(folder, "val")
     frame_of = {image["id"]: str(image["frame_idx"]) for image in records["data"]["images"]}
-    records["MANO_NeuralAnnot"]["1"]["7"]["left"] = None  # two views without the left hand
-    remove(records["MANO_NeuralAnnot"]["1"])  # two views without any
+    fits = records["MANO_NeuralAnnot"]["1"]
+    fits["7"]["left"] = fits["17"] = None  # two views without the left hand, two without any
+    if absent:
+        del fits["7"]["left"], fits["17"]
     lines = records["data"]["annotations"]
     of_frame = lambda frame: [line for line in lines if frame_of[line["image_id"]] == frame]
     of_frame("7")[0]["hand_type"] = "right"
@@ -68,14 +71,6 @@ def test_rules_apply_in_the_benchmarks_order(folder, remove):
     counts = selection.counts.drop(columns="rule").to_numpy().tolist()
     assert counts == [[0, 0, 8], [2, 2, 6], [2, 1, 5], [4, 3, 2]]
     assert selection.table.frame.tolist() == [37, 37]
-
-
-def test_a_frame_without_one_hands_fit_is_left_out(folder):
-    before = len(read_split(folder, "val"))
-    records = read_records(folder, "val")
-    del records["MANO_NeuralAnnot"]["1"]["7"]["left"]
-    write_records(folder, "val", records)
-    assert len(read_split(folder, "val")) < before
 
 
 def at(content, keys):
@@ -100,13 +95,9 @@ def put(value, *keys):
         ("data", put(123456, "annotations", 0, "image_id"), "image_id 123456"),
         ("data", lambda d: d["images"].append(d["images"][0]), "images: id .* twice"),
         ("data", lambda d: d["annotations"].append(d["annotations"][0]), "annotations: image_id .* twice"),
-        (
-            "data",
-            put("../../etc/passwd", "images", 0, "file_name"),
-            "file_name '../../etc/passwd' is outside",
-        ),
-        ("data", put("/dev/zero", "images", 0, "file_name"), "file_name '/dev/zero' is outside"),
-        ("data", put("a\0.jpg", "images", 0, "file_name"), "file_name .* is outside"),
+        ("data", put("../../etc/passwd", "images", 0, "file_name"), "file_name '../../etc/passwd'"),
+        ("data", put("/dev/zero", "images", 0, "file_name"), "file_name '/dev/zero'"),
+        ("data", put("a\0.jpg", "images", 0, "file_name"), "file_name "),
         ("camera", put([[float("nan")] * 3] * 3, "1", "camrot", "401000"), "invalid character .*at .*NaN"),
         ("camera", delete("1"), "capture 1"),
         ("camera", delete("1", "campos"), "campos"),
@@ -124,10 +115,11 @@ def test_format_errors_name_file_and_field(folder, kind, edit, named):
 
 
 @pytest.mark.parametrize("kind", ["data", "camera", "MANO_NeuralAnnot"])
-def test_missing_cut_and_empty_files_are_named(folder, kind):
+def test_missing_cut_empty_and_endless_files_are_named(folder, kind):
     path = annotation_file(folder, "val", kind)
     text = path.read_text()
-    for content in (text[: len(text) // 2], "", None):
+    endless = '{"1": {"7": {"of no name": ' + "[" * 20_000  # where the reader skips what it does not ask for
+    for content in (text[: len(text) // 2], "", "[" * 20_000, endless, None):
         if content is None:
             path.unlink()
         else:
@@ -135,13 +127,6 @@ def test_missing_cut_and_empty_files_are_named(folder, kind):
         with pytest.raises(InputError) as error:
             read_split(folder, "val")
         assert str(path) in str(error.value)
-
-
-def test_nested_without_end_is_named(folder):
-    path = annotation_file(folder, "val", "camera")
-    path.write_text("[" * 100_000)
-    with pytest.raises(InputError, match=r"camera\.json: not what InterHand"):
-        read_split(folder, "val")
 
 
 def test_nothing_left_and_unknown_split(folder):
@@ -171,3 +156,12 @@ def test_real_frames(tmp_path):
     annotation_file(tmp_path, "test", "MANO_NeuralAnnot").write_text("{}")
     with pytest.raises(InputError, match=r"MANO fit +2 +1 +0"):  # both fail the rule; one was dropped before
         read_split(tmp_path, "test")
+
+
+@pytest.mark.parametrize("kind", ["camera", "MANO_NeuralAnnot"])
+def test_a_capture_that_stands_twice_is_named(folder, kind):
+    path = annotation_file(folder, "val", kind)
+    text = path.read_text()
+    path.write_text(f"{text[:-1]}, {text[1:]}")
+    with pytest.raises(InputError, match=f"{kind}.*stands twice"):
+        read_split(folder, "val")

@@ -5,7 +5,7 @@ import torch
 
 from handdgcl.config import Loss
 from handdgcl.data.batch import HandBatch
-from handdgcl.hands.topology import BONES, JOINTS
+from handdgcl.hands.topology import BONES
 from handdgcl.model.losses import bone_lengths, reconstruction_terms, target_of, weights
 from handdgcl.model.network import Output
 
@@ -37,11 +37,6 @@ def random_output(seed=1):
     return Output(draw(4, 2, 778, 3), draw(4, 2), draw(4, 2, 3), draw(4, 3), nothing, nothing)
 
 
-def perfect(target):
-    nothing = torch.zeros(4, 0)
-    return Output(target.vertices, target.scale, torch.zeros(4, 2, 3), target.relative_root, nothing, nothing)
-
-
 def test_terms_by_the_formula_in_numpy(batch, hands):
     output = random_output()
     joints = hands.joints(output.vertices)
@@ -69,14 +64,6 @@ def test_terms_by_the_formula_in_numpy(batch, hands):
     assert terms["transition"] == pytest.approx(np.abs(difference - expected).mean(), rel=1e-4)
 
 
-def test_truth_has_no_loss_but_the_cameras(batch, hands):
-    target = target_of(batch)
-    output = perfect(target)
-    terms = reconstruction_terms(output, hands.joints(output.vertices), target)
-    for name, value in terms.items():
-        assert (value > 1) if name == "joints_2d" else (value == pytest.approx(0, abs=1e-4))
-
-
 def test_each_term_gives_its_gradient_and_no_other(batch, hands):
     reaches = {
         "joints_3d": {"vertices"},
@@ -99,13 +86,7 @@ def test_each_term_gives_its_gradient_and_no_other(batch, hands):
         assert found == expected
 
 
-def test_bones_are_those_of_the_skeleton_and_have_finite_gradients_at_zero(hands):
-    joints = hands.joints(hands.template[None])
-    lengths = bone_lengths(joints)
-    tip, base = JOINTS.index("index4"), JOINTS.index("index3")
-    assert lengths[0, 1, BONES.index((base, tip))] == pytest.approx(
-        (joints[0, 1, tip] - joints[0, 1, base]).norm()
-    )
+def test_bones_of_no_length_have_finite_gradients():
     zero = torch.zeros(1, 2, 21, 3, requires_grad=True)
     bone_lengths(zero).sum().backward()
     assert zero.grad.isfinite().all()

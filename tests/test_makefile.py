@@ -53,7 +53,7 @@ def test_a_signal_ends_all_quietly(project, number, whole_group):
         started = psutil.Process(make.pid).children(recursive=True)
         (os.killpg if whole_group else os.kill)(make.pid, number)
         rest = make.communicate(timeout=20)[0]
-    assert "stopped; the same command goes on" in rest and rest.count("\n") <= 4 and make.returncode
+    assert rest.count("\n") <= 4 and make.returncode
     assert len(started) >= 3
     deadline = time.monotonic() + 10
     while any(process.is_running() and process.status() != "zombie" for process in started):

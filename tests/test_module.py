@@ -1,38 +1,27 @@
 """One training step, part by part: what the second branch sees, what is queued, what is drawn."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
-from msgspec.structs import replace
+from projects import change, first_batch, training_module
 
 from handdgcl.data.batch import augment
-from handdgcl.data.loader import open_store, train_batches
+from handdgcl.data.loader import open_store
 from handdgcl.hands.topology import LEFT
 from handdgcl.model.contrast import EMPTY
-from handdgcl.rows import get_row
-from handdgcl.train.module import MONITORED, TrainingModule, gradient_shares
+from handdgcl.train.module import MONITORED, gradient_shares
 
 BATCH = 4
 
 
 @pytest.fixture
 def drawn(tiny_config, tiny_store):
-    store = open_store(tiny_store / "train")
-    return next(iter(train_batches(store, batch_size=BATCH, seed=3, settings=tiny_config.augment, workers=0)))
+    return first_batch(tiny_store, tiny_config, size=BATCH)
 
 
 @pytest.fixture
 def make(tiny_config, hands):
-    def make(row, *, seed=3, step=0, rank=0):
-        module = TrainingModule(get_row(row), tiny_config, hands, seed=seed)
-        module.trainer = SimpleNamespace(
-            global_step=step, global_rank=rank, world_size=1, num_training_batches=1
-        )
-        return module
-
-    return make
+    return lambda row, **step: training_module(row, tiny_config, hands, **step)
 
 
 def test_the_network_sees_augmented_images(make, drawn, hands):
@@ -60,7 +49,7 @@ def test_what_is_drawn_depends_on_seed_step_and_rank(make):
 @pytest.mark.parametrize(("images", "size"), [(500, 64), (600, 64), (10_000, 32), (125_000, 32)])
 def test_an_even_share_of_the_validation_images_is_looked_at(make, images, size):
     module, batches = make("mask"), -(-images // size)
-    module.config = replace(module.config, train=replace(module.config.train, batch_size=size))
+    module.config = change(module.config, "train", batch_size=size)
     module.trainer.num_val_batches = [batches]
     counts = [min(size, images - k * size) for k in range(batches)]
     seen = [k * size + i for k in range(batches) for i in module._monitored(k, counts[k])]

@@ -7,7 +7,7 @@ from handdgcl.files import InputError
 from handdgcl.hands.camera import bone_scale
 from handdgcl.hands.topology import LEFT, RIGHT, ROOT_JOINT
 from handdgcl.model.encoder import ImageEncoder
-from handdgcl.model.network import HandDGCL, HandLinear, Output
+from handdgcl.model.network import HandDGCL, Output
 
 ENCODER = Encoder(weights="random", layer="basic", stem=8, widths=[8, 16], depths=[1, 1])
 GRAPH = Graph(nodes=[21, 63], eigenvectors=5, features=12, layers=2, features_k=6, order=3, hidden=10)
@@ -44,17 +44,6 @@ def test_samples_do_not_see_each_other_at_inference(network):
     assert torch.allclose(whole, torch.cat([network(one[None]).vertices for one in image]), atol=1e-5)
 
 
-def test_every_parameter_gets_a_gradient(hands):
-    torch.manual_seed(0)
-    network = HandDGCL(ENCODER, GRAPH, hands)
-    output = network(pictures(4))
-    parts = (output.vertices, output.scale, output.camera, output.relative_root)
-    sum((part * torch.randn_like(part)).sum() for part in parts).backward()
-    dead = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
-    # A convolution's scale may vanish before a batch norm; anything else without gradient is not wired.
-    assert not dead
-
-
 def test_vertices_start_as_a_smooth_surface(network, hands):
     """The learned last step starts as the hierarchy's interpolation: neighbours stay neighbours."""
     vertices = network(pictures(1)).vertices[0, RIGHT]
@@ -62,14 +51,6 @@ def test_vertices_start_as_a_smooth_surface(network, hands):
     edges = (vertices[faces[:, 0]] - vertices[faces[:, 1]]).norm(dim=-1).mean()
     apart = (vertices[:, None] - vertices[None]).norm(dim=-1).mean()
     assert edges < 0.5 * apart
-
-
-def test_hand_linear_is_one_linear_layer_per_hand():
-    layer = HandLinear(5, 7)
-    x = torch.randn(2, 4, 5)
-    for hand in range(2):
-        expected = x[hand] @ layer.weight[hand] + layer.bias[hand]
-        assert torch.allclose(layer(x)[hand], expected, atol=1e-6)
 
 
 def test_metric_vertices_have_the_predicted_scale_and_relative_root(hands):

@@ -3,13 +3,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from rest_hands import RestHands
 from run_folders import write_run
 
 from handdgcl.data.batch import RawBatch
 from handdgcl.data.store import Store
 from handdgcl.evaluate import Trained
 from handdgcl.files import InputError
-from handdgcl.model.network import Output
 from handdgcl.report.pictures import (
     HAND_COLOURS,
     PICTURE_PX,
@@ -107,20 +107,6 @@ def test_the_worst_samples_come_worst_first(samples):
 def test_runs_that_are_not_there_are_refused(samples, rows, seed):
     with pytest.raises(InputError, match=f"was not run with seed {seed}"):
         choose_samples(samples, rows, seed=seed)
-
-
-class RestHands(torch.nn.Module):
-    """In place of a network: rest hands in the middle of the crop."""
-
-    def __init__(self, hands):
-        super().__init__()
-        self.vertices = (hands.template - hands.joints(hands.template[None])[0, :, 9, None]) / 0.1
-
-    def forward(self, image):
-        count, side = len(image), image.shape[-1]
-        camera = torch.tensor([side / 4, side / 2, side / 2]).expand(count, 2, 3)
-        vertices, scale = self.vertices.expand(count, -1, -1, -1), torch.full((count, 2), 0.1)
-        return Output(vertices, scale, camera, torch.zeros(count, 3), image, image)
 
 
 class OneImageStore:

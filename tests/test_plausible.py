@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
-from scored import measured, regressed
+from scored import joints_alone, measured, regressed
 
 from handdgcl.files import InputError
 
@@ -48,7 +48,7 @@ def test_what_is_plausible_and_wrong_is_refused(prediction, truth, hands, kind, 
 
 
 def test_other_joints_of_the_truth_are_said(prediction, truth, hands):
-    own = {f"joints_{h}": joints for h, joints in regressed(truth, hands).items()}
+    own = joints_alone(truth, hands)
     said = lambda joints: measured(prediction, truth | joints, hands, interaction=False)["notes"]
     assert not any("joints are given" in note for note in said(own))
     other = {name: joints + np.array([0, 0.004, 0]) for name, joints in own.items()}
@@ -66,7 +66,7 @@ def test_predictions_in_other_axes_are_refused_and_a_few_are_doubted(prediction,
             measured(turned, plain, hands, interaction=False)
         few = [{h: a[h][:3] for h in plain} for a in (turned, plain)]
         assert "degrees would lower" in measured(*few, hands, interaction=False)["notes"][0]
-    alone = {f"joints_{h}": joints for h, joints in regressed(prediction, hands).items()}
+    alone = joints_alone(prediction, hands)
     assert measured(alone, plain, hands)["metrics"]["mpjpe_mm"] < 20
     for mirror in ([-1, 1, 1], [1, -1, 1], [1, 1, -1]):  # joints alone have no inside
         turned = {name: joints * mirror for name, joints in alone.items()}
@@ -74,10 +74,6 @@ def test_predictions_in_other_axes_are_refused_and_a_few_are_doubted(prediction,
             measured(turned, plain, hands)
     blurred = {h: prediction[h][::-1] for h in plain}  # a bad method: of other pairs
     assert measured(blurred, plain, hands, interaction=False)["metrics"]["mpjpe_mm"] > 5
-
-
-def joints_alone(arrays, hands):
-    return {f"joints_{hand}": joints for hand, joints in regressed(arrays, hands).items()}
 
 
 def test_joints_alone_have_the_errors_of_joints(prediction, truth, hands):
@@ -144,9 +140,8 @@ def test_what_is_doubtful_is_noted(prediction, truth, hands):
     centred = {h: prediction[h] - prediction[h].mean(1, keepdims=True) for h in plain}
     assert "centred on itself" in said(centred, moving)
     random = np.random.default_rng(3)
-    about = Rotation.random(
-        len(truth["left"]), rng=random
-    ).as_matrix()  # of each pair its own, so no one turn
+    count = len(truth["left"])
+    about = Rotation.random(count, rng=random).as_matrix()  # of each pair its own, so no one turn
     middle = sum(prediction[h].mean(1, keepdims=True) for h in plain) / 2
     turned = {h: (prediction[h] - middle) @ about + middle for h in plain}
     assert "far above PA-MPJPE" in said(turned)

@@ -5,38 +5,19 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from rest_hands import CROP_UNITS, UNIT_M, RestHands
 
 from handdgcl.config import load_config
 from handdgcl.evaluate import Trained
 from handdgcl.files import InputError
-from handdgcl.model.network import Output
+from handdgcl.hands.topology import HANDS, JOINTS
 from handdgcl.report.photograph import Box
-from handdgcl.report.predict import crop_map, joints_json, mesh_files, predict_image
-
-UNIT_M, SCALE_PX = 0.1, 12.0  # of the hands that the stand-in network sees
-
-
-class Fixed(torch.nn.Module):
-    """In place of a network: sees both rest hands at the crop's middle, and keeps the image it was given."""
-
-    def __init__(self, hands):
-        super().__init__()
-        roots = hands.joints(hands.template[None])[0, :, 9, None]
-        self.vertices = (hands.template - roots)[None] / UNIT_M
-
-    def encoder(self, image):
-        return image.float().mean((2, 3))
-
-    def forward(self, image):
-        self.image = image
-        camera = torch.tensor([SCALE_PX, image.shape[-1] / 2, image.shape[-1] / 2]).expand(1, 2, 3)
-        relative = torch.tensor([[1.0, 0, 0]])
-        return Output(self.vertices, torch.full((1, 2), UNIT_M), camera, relative, image, image)
+from handdgcl.report.predict import crop_map, mesh_files, predict_image
 
 
 @pytest.fixture
 def trained(hands):
-    return Trained(Fixed(hands), hands, load_config("params.yaml"), {}, None)
+    return Trained(RestHands(hands), hands, load_config("params.yaml"), {}, None)
 
 
 @pytest.fixture
@@ -57,11 +38,17 @@ def test_predictions_land_in_the_box_on_the_original_image(trained, photograph, 
     red = (seen[0] > 127).numpy()  # the box takes `fill` of the crop
     assert abs(red.any(0).sum() - fill * size) <= 2
     read = json.loads((tmp_path / "out" / "two hands_joints.json").read_text())
-    px_per_unit = SCALE_PX * 60 / (fill * size)
-    joints, pixels = (np.array(read["hands"]["left"][key]) for key in ("joints", "joints_px"))
-    expected = (joints - joints[9])[:, :2] / UNIT_M * px_per_unit + [130, 60]
-    assert np.allclose(pixels, expected, atol=1e-3)
+    px_per_unit = 60 / fill / CROP_UNITS  # the box is 60 px wide
+    joints = UNIT_M * trained.hands.joints(trained.network.vertices)[0].numpy()
+    joints[0] += [UNIT_M, 0, 0]  # the left hand's place
+    for own, hand in zip(joints, HANDS, strict=True):
+        found = read["hands"][hand]
+        pixels = (own - own[9])[:, :2] / UNIT_M * px_per_unit + [130, 60]
+        assert np.allclose(found["joints"], own, atol=1e-5)
+        assert np.allclose(found["joints_px"], pixels, atol=1e-3)
+        assert found["scale"] == pytest.approx(UNIT_M)
     assert np.allclose(read["relative_root"], [UNIT_M, 0, 0], atol=1e-6)
+    assert read["unit"] == "m" and tuple(read["names"]) == JOINTS and read["root"] == "middle1"
     overlay = cv2.imread(str(tmp_path / "out" / "two hands_overlay.png"))
     assert overlay.shape == (120, 200, 3)
     assert (overlay != cv2.imread(str(photograph))).any(-1)[60, 130]
@@ -123,17 +110,6 @@ def test_meshes_read_back_upright_and_not_mirrored(hands, tmp_path):
         assert np.array_equal(mesh.faces, hands.faces[hand].numpy())
         original = trimesh.Trimesh(vertices[hand], hands.faces[hand].numpy(), process=False)
         assert mesh.volume == pytest.approx(original.volume, rel=1e-4)  # its sign tells a mirrored hand
-
-
-def test_joints_have_units_and_names():
-    joints, pixels = torch.randn(2, 21, 3), torch.randn(2, 21, 2)
-    content = joints_json(joints, pixels, torch.tensor([0.09, 0.1]), torch.ones(2, 3))
-    assert content["unit"] == "m" and len(content["names"]) == 21
-    assert content["names"][9] == content["root"] == "middle1"
-    assert np.allclose(content["hands"]["right"]["joints"], joints[1])
-    assert np.allclose(content["hands"]["left"]["joints_px"], pixels[0])
-    assert np.allclose(content["relative_root"], joints[0, 9] - joints[1, 9])
-    assert content["hands"]["right"]["scale"] == pytest.approx(0.1)
 
 
 def test_a_folder_that_cannot_be_written_is_named(trained, photograph, tmp_path):

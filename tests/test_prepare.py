@@ -14,11 +14,21 @@ import pandas as pd
 import pytest
 import simplejpeg
 import torch
-from layout import HEIGHT, WIDTH, random_jpeg, read_records, settings, write_layout, write_records
-from msgspec.structs import replace
+from layout import (
+    HEIGHT,
+    WIDTH,
+    image_paths,
+    random_jpeg,
+    read_records,
+    settings,
+    write_layout,
+    write_records,
+)
+from projects import change
 
 import handdgcl.data.part
 from handdgcl.data import prepare
+from handdgcl.data.crop import hand_overlap
 from handdgcl.data.prepare import open_source, prepare_split
 from handdgcl.data.store import Store, read_manifest
 from handdgcl.files import InputError
@@ -40,17 +50,8 @@ prepare.prepare_split({folder!r}, "train", Path({out!r}), settings(workers=2), l
 
 
 @pytest.fixture
-def folder(tmp_path):
-    return write_layout(tmp_path / "interhand", frames=5, splits=("train",))
-
-
-@pytest.fixture
 def small_parts(monkeypatch):
     monkeypatch.setattr(handdgcl.data.part, "PART_SIZE", 3)
-
-
-def image_paths(folder):
-    return sorted((folder / "images").rglob("*.jpg"))
 
 
 def test_store_agrees_with_annotations_and_pixels(folder, tmp_path, hands, small_parts):
@@ -62,6 +63,8 @@ def test_store_agrees_with_annotations_and_pixels(folder, tmp_path, hands, small
     store, records = Store(tmp_path / "store"), read_records(folder, "train")
     batch = store.batch(range(10))
     pixels = project(batch.vertices, batch.intrinsics[:, None])  # [B,H,V,2]
+    overlap = hand_overlap(pixels.numpy(), hands.faces.numpy(), size=96)
+    np.testing.assert_allclose(store.table.iou, overlap, atol=0.05)
     camera = records["camera"]["0"]
     for i, row in store.table.iterrows():
         fits = records["MANO_NeuralAnnot"]["0"][str(row.frame)]
@@ -121,7 +124,7 @@ def test_same_input_is_not_prepared_twice_other_input_is(folder, tmp_path, hands
     other.joint_regressor[0, 0, 0] += 1e-3
     seen = {read_manifest(out).fingerprint}
     changes = {"image_size": 64}, {"fill": 0.7}, {"min_brightness": 1.0}
-    for changed, model in (({}, hands), *((change, hands) for change in changes), ({}, other)):
+    for changed, model in (({}, hands), *((values, hands) for values in changes), ({}, other)):
         prepare_split(folder, "train", out, settings(**changed), model)
         assert Store(out).size == changed.get("image_size", 96)
         seen.add(read_manifest(out).fingerprint)
@@ -224,12 +227,8 @@ def rendered(monkeypatch):
     return calls
 
 
-def changed(config, section, **values):
-    return replace(config, **{section: replace(getattr(config, section), **values)})
-
-
 def test_a_named_data_set_is_left_alone(rendered, tiny_config, hands, tmp_path):
-    config = changed(tiny_config, "data", source="data/InterHand2.6M")
+    config = change(tiny_config, "data", source="data/InterHand2.6M")
     assert open_source(config, hands, tmp_path / "interhand") == Path("data/InterHand2.6M")
     assert not rendered
 
@@ -239,12 +238,12 @@ def test_rendered_once_for_the_same_input_and_code(rendered, tiny_config, hands,
     other.template[0, 0, 0] += 1e-3
     folder.mkdir()
     (folder / "half").touch()  # of an interrupted rendering
-    for config in (tiny_config, tiny_config, changed(tiny_config, "train", epochs=7)):
+    for config in (tiny_config, tiny_config, change(tiny_config, "train", epochs=7)):
         assert open_source(config, hands, folder) == folder
     assert len(rendered) == 1 and not (folder / "half").exists()
     for model in (hands, other):
-        open_source(changed(tiny_config, "generate", seed=7), model, folder)
+        open_source(change(tiny_config, "generate", seed=7), model, folder)
     assert len(rendered) == 3
     monkeypatch.setattr(prepare, "code_digest", lambda *modules, leave_out: "changed code")
-    open_source(changed(tiny_config, "generate", seed=7), other, folder)
+    open_source(change(tiny_config, "generate", seed=7), other, folder)
     assert len(rendered) == 4

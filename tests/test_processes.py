@@ -44,6 +44,7 @@ def test_two_processes_go_on_after_a_kill_under_slurm_too(tiny_config, tiny_stor
     assert not (tmp_path / "cut" / "history-0.json").exists()
     resumed = start_processes(tiny_config, tiny_store, tmp_path / "cut", 2, "whole", start=slurm)
     assert [process.wait(PATIENCE_S) for process in resumed] == [0, 0]
+    assert (tmp_path / "cut" / "began-1").read_text() == "1"  # with the second epoch
     for name in (OUTPUTS / "checkpoint.safetensors", OUTPUTS / "curves.csv", "history-0.json"):
         ours, theirs = ((tmp_path / folder / name).read_bytes() for folder in ("cut", "whole"))
         assert ours == theirs, name

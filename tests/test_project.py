@@ -37,3 +37,15 @@ def test_runs_do_not_share_folders_and_scratch_lies_beside_what_dvc_keeps(tiny_c
     assert len(folders) == 16
     for mine in (by_hand.scratch_row("mask", 0, "a"), by_hand.work("mask", 0, "a"), by_hand.reports):
         assert project.runs / "rows" not in mine.parents and project.reports not in (mine, *mine.parents)
+
+
+@pytest.mark.parametrize("link", ["runs", "runs/default/data", "runs/default/rows"])
+def test_folders_that_dvc_would_refuse_after_the_work_are_refused_before_it(tmp_path, monkeypatch, link):
+    for name in ("dvc.yaml", "params.yaml"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    (tmp_path / link).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / link).symlink_to(tmp_path.parent)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=f"{link}: a link"):
+        enter_project()
+    enter_project(scratch=True)

@@ -146,16 +146,13 @@ def change(path, **values):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (
-            lambda f: change(f / "metrics.json", metrics={"mpjpe_mm": 19.0}),
-            r"baseline-1: mpjpe_mm is 19.0 in metrics.json",
-        ),
+        (lambda f: change(f / "metrics.json", metrics={"mpjpe_mm": 19.0}), "baseline-1: mpjpe_mm is 19.0"),
         (lambda f: (f / "metrics.json").write_text("{"), r"metrics.json: not JSON"),
         (lambda f: (f / "metrics.json").write_text("{}"), r"metrics.json: 'commit' is missing"),
         (lambda f: (f / "samples.csv").unlink(), r"samples.csv: no such file"),
         (lambda f: (f / "samples.csv").write_text(""), r"samples.csv: not CSV"),
         (lambda f: (f / "samples.csv").write_text("hand\nleft\n"), r"samples.csv: 'image_id' is missing"),
-        (lambda f: write_run(f.parent, "flip", 0, images=5), "flip-0 and mean-0 were measured on different"),
+        (lambda f: write_run(f.parent, "flip", 0, images=5), "flip-0 and mean-0"),
     ],
 )
 def test_runs_that_do_not_fit_are_refused(rows, spoil, message):

@@ -3,59 +3,49 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from scored import K, N, measured, regressed
-from test_metrics import numpy_aligned
+from scored import K, N, measured, regressed, with_value
+from test_metrics import numpy_errors
 
 from handdgcl.cli import main
 from handdgcl.evaluate.score import pck_auc, pck_curve
 from handdgcl.files import InputError
-from handdgcl.hands.topology import FINGERS, JOINTS
+from handdgcl.hands.topology import FINGERS, HANDS, JOINTS
+from handdgcl.model.metrics import Points
 
 
 def distance(a, b, unit=1000):
     return unit * np.sqrt(((a - b) ** 2).sum(-1))
 
 
+def points_of(arrays, hands):
+    """Vertices, joints and their places in the image, `[N, H, ...]`."""
+    vertices, joints = (np.stack([x[h] for h in HANDS], 1) for x in (arrays, regressed(arrays, hands)))
+    seen = joints @ K.T
+    return Points(*map(torch.tensor, (vertices, joints, seen[..., :2] / seen[..., 2:])))
+
+
 def test_positions_against_numpy(prediction, truth, hands):
     found = measured(prediction, truth, hands, interaction=False)
-    errors, joints = {}, {}
-    for h, hand in enumerate(("left", "right")):
-        J = hands.joint_regressor[h].double().numpy()
-        p, t = prediction[hand], truth[hand]
-        pj, tj = joints[hand] = np.einsum("jv,snvc->snjc", J, np.stack([p, t]))
-        k = np.linalg.norm(tj[:, 9] - tj[:, 0], axis=-1) / np.linalg.norm(pj[:, 9] - pj[:, 0], axis=-1)
-        k = k[:, None, None]
-        per_joint = distance(k * (pj - pj[:, [9]]), tj - tj[:, [9]])
-        image = [(x @ K.T)[..., :2] / (x @ K.T)[..., 2:] for x in (pj, tj)]
-        errors[hand] = {
-            "mpjpe_mm": per_joint,
-            "mpvpe_mm": distance(k * (p - pj[:, [9]]), t - tj[:, [9]]),
-            "mpjpe_unscaled_mm": distance(pj - pj[:, [9]], tj - tj[:, [9]]),
-            "mpvpe_unscaled_mm": distance(p - pj[:, [9]], t - tj[:, [9]]),
-            "mpjpe_wrist_mm": distance(pj - pj[:, [0]], tj - tj[:, [0]]),
-            "mpvpe_wrist_mm": distance(p - pj[:, [0]], t - tj[:, [0]]),
-            "pa_mpjpe_mm": np.stack([distance(numpy_aligned(a, b), b) for a, b in zip(pj, tj, strict=True)]),
-            "pa_mpvpe_mm": np.stack([distance(numpy_aligned(a, b), b) for a, b in zip(p, t, strict=True)]),
-            "pixel_px": distance(*image, unit=1),
-        }
-        for name, value in errors[hand].items():
-            assert found["by_hand"][hand][name] == pytest.approx(value.mean(), rel=1e-6), name
-        assert set(found["by_hand"][hand]) == {*errors[hand], "pck_0_50mm_auc"}
-        assert found["per_joint_mm"][hand] == pytest.approx(
-            dict(zip(JOINTS, per_joint.mean(0), strict=True)), rel=1e-6
-        )
+    given, errors, per_joint = [points_of(arrays, hands) for arrays in (prediction, truth)], [], []
+    for h, hand in enumerate(HANDS):
+        errors.append(pd.DataFrame([numpy_errors(*given, k, h) for k in range(N)]).mean())
+        own = errors[h].drop(["mrrpe_mm", "mrrpe_wrist_mm", "pa_pair_mpvpe_mm"]).to_dict()  # not the pair's
+        assert set(found["by_hand"][hand]) == {*own, "pck_0_50mm_auc"}
+        assert {name: found["by_hand"][hand][name] for name in own} == pytest.approx(own, rel=1e-6)
+        p, t = ((x.joints[:, h] - x.joints[:, h, 9:10]).numpy() for x in given)
+        bone = lambda joints: np.linalg.norm(joints[:, :1], axis=-1, keepdims=True)
+        per_joint.append(distance(bone(t) / bone(p) * p, t))
+        means = per_joint[h].mean(0)
+        assert found["per_joint_mm"][hand] == pytest.approx(dict(zip(JOINTS, means, strict=True)), rel=1e-6)
         for f, finger in enumerate(FINGERS):
-            expected = per_joint[:, 1 + 4 * f : 5 + 4 * f].mean()
+            expected = means[1 + 4 * f : 5 + 4 * f].mean()
             assert found["per_finger_mm"][hand][finger] == pytest.approx(expected, rel=1e-6)
-    for name in errors["left"]:
-        mean = np.mean([errors[hand][name].mean() for hand in errors])
-        assert found["metrics"][name] == pytest.approx(mean, rel=1e-6)
-    for name, root in (("mrrpe_mm", 9), ("mrrpe_wrist_mm", 0)):
-        apart = [joints["left"][s][:, root] - joints["right"][s][:, root] for s in (0, 1)]
-        assert found["metrics"][name] == pytest.approx(distance(*apart).mean(), rel=1e-6)
-    all_joints = np.stack([errors[hand]["mpjpe_mm"] for hand in errors])
+    both = (sum(errors) / 2).to_dict()
+    assert {name: found["metrics"][name] for name in both} == pytest.approx(both, rel=1e-6)
+    all_joints = np.stack(per_joint)
     assert found["pck"]["share"] == pytest.approx([(all_joints <= t + 1e-6).mean() for t in range(51)])
     fine = np.mean([(all_joints <= t).mean() for t in np.arange(0.005, 50, 0.01)])
     assert found["metrics"]["pck_0_50mm_auc"] == pytest.approx(fine, abs=1e-4)
@@ -200,12 +190,6 @@ def test_the_command_prints_a_table_and_leaves_json(prediction, truth, tmp_path,
     assert main(["score", "--pred", str(tmp_path / "none.npz"), "--truth", str(tmp_path / "t.npz")]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "none.npz: no such file" in error
-
-
-def with_value(array, value, *place):
-    array = np.array(array)
-    array[place] = value
-    return array
 
 
 def test_texts_and_numbers_are_no_names_of_the_same_images(prediction, truth, hands):

@@ -1,9 +1,11 @@
 """MLflow's store: whose it is, and what happens where it does not know a run."""
 
+import os
 import shutil
 
 from mlflow import MlflowClient
 
+from handdgcl import tracking as tracked
 from handdgcl.tracking import run_logger
 
 
@@ -31,3 +33,20 @@ def test_a_queued_experiment_logs_to_the_checkout(tiny_config, tracking, tmp_pat
     assert found != first and log(tiny_config, folder, first).run_id == first
     assert MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}").get_run(found).data.tags["row"] == "mask"
     assert not list(folder.iterdir())
+
+
+def test_a_folders_name_is_not_taken_for_an_address(tiny_config, tracking, tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    folder = tmp_path / "a%20b?c"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    shutil.copy(tracking / "mlflow.db", folder)
+    found, store = log(tiny_config, folder).run_id, (folder / "mlflow.db").read_bytes()
+    assert found.encode() in store and list(tmp_path.iterdir()) == [folder]
+
+
+def test_tables_of_a_killed_process_are_made_anew(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / f".{os.getpid()}-mlflow.db").write_bytes(b"half a table")
+    tracked._make_tables(tmp_path / "mlflow.db")
+    assert (tmp_path / "mlflow.db").stat().st_size > 10_000

@@ -1,15 +1,12 @@
 import math
 import shutil
 from functools import partial
-from pathlib import Path
-from types import SimpleNamespace
 
 import msgspec
-import pandas as pd
 import pytest
 import torch
+from projects import change, curves, first_batch, training_module
 
-from handdgcl.data.loader import open_store, train_batches
 from handdgcl.files import InputError
 from handdgcl.project import Project
 from handdgcl.rows import ROWS, get_row
@@ -18,28 +15,12 @@ from handdgcl.train.module import TrainingModule
 from handdgcl.train.parts import StoreData
 from handdgcl.train.run import train_row
 
-PATIENCE_S = 600  # with processes of seconds, on a machine that others use as well
-OUTPUTS = Path("runs/tiny/rows/similarity/3")
 MAIN = {"loss", "joints_3d", "vertices_3d", "joints_2d", "length", "transition"}
-
-
-def change(config, section, **values):
-    part = msgspec.structs.replace(getattr(config, section), **values)
-    return msgspec.structs.replace(config, **{section: part})
-
-
-def curves(checkpoint):
-    return pd.read_csv(checkpoint.with_name("curves.csv"))
 
 
 def first_step(name, config, hands, store):
     """Losses and gradients of one step, and of a second one with keys in the queue."""
-    module = TrainingModule(get_row(name), config, hands, seed=3)
-    module.trainer = SimpleNamespace(global_step=0, global_rank=0, world_size=1, num_training_batches=1)
-    loader = train_batches(
-        open_store(store / "train"), batch_size=4, seed=3, settings=config.augment, workers=0
-    )
-    raw, terms = next(iter(loader)), []
+    module, raw, terms = training_module(name, config, hands), first_batch(store, config), []
     for _ in range(2):
         module.zero_grad()
         module._sums = {}
@@ -51,14 +32,21 @@ def first_step(name, config, hands, store):
     return module, terms
 
 
+@pytest.fixture(scope="module")
+def baseline_step(tiny_config, hands, tiny_store):
+    return first_step("baseline", tiny_config, hands, tiny_store)
+
+
 @pytest.mark.parametrize("name", [name for name, row in ROWS.items() if not row.family])
-def test_rows_have_the_losses_of_table_2_and_nothing_else_differs(name, tiny_config, hands, tiny_store):
+def test_rows_have_the_losses_of_table_2_and_nothing_else_differs(
+    name, tiny_config, hands, tiny_store, baseline_step
+):
     row = get_row(name)
     module, (first, second) = first_step(name, tiny_config, hands, tiny_store)
     assert set(first) == MAIN | set(row.terms)
     assert set(module._shares) == set(row.terms) and all(s > 0 for s in module._shares.values())
     assert all(math.isfinite(value) for value in second.values())
-    baseline, (expected, _) = first_step("baseline", tiny_config, hands, tiny_store)
+    baseline, (expected, _) = baseline_step
     for term in MAIN - {"loss"}:
         assert first[term] == expected[term]
     for (key, ours), theirs in zip(
@@ -79,28 +67,23 @@ def test_gradients_reach_what_they_should_and_no_key(name, tiny_config, hands, t
     wanted = {key for key, p in module.named_parameters() if p.requires_grad}
     assert reached == wanted
     assert not any(key.startswith(("dgclnet.keys", "hands")) for key in wanted)
-    assert any(key.startswith("dgclnet.disturbance.unet") for key in wanted) == (
-        name in ("similarity", "dgclnet_consistent")
-    )
+    generates = any(key.startswith("dgclnet.disturbance.unet") for key in wanted)
+    assert generates == (name in ("similarity", "dgclnet_consistent"))
 
 
-def test_training_is_repeatable_and_writes_whole_results(train, project):
-    first = train()
+def test_training_is_repeatable_and_writes_whole_results(train_anew, project):
+    first = train_anew()
     content, table = first.read_bytes(), curves(first)
-    assert sorted(p.name for p in first.parent.iterdir()) == [
-        "checkpoint.safetensors",
-        "curves.csv",
-        "run.json",
-    ]
+    assert {p.name for p in first.parent.iterdir()} == {"checkpoint.safetensors", "curves.csv", "run.json"}
     (first.parent / "run.json").unlink()  # without it the outputs do not count
-    assert train() == first and first.read_bytes() == content and curves(first).equals(table)
+    assert train_anew() == first and first.read_bytes() == content and curves(first).equals(table)
     assert list(table["epoch"]) == [1, 2]
     wanted = {"train_self", "train_cross", "val_mpjpe_mm", "pose_correlation", "share_self", "cos_disturbed"}
     assert wanted <= set(table)
 
 
 def test_a_row_is_trained_again_for_what_decides_it_and_for_nothing_else(
-    train, project, tiny_config, monkeypatch
+    train, train_anew, tiny_config, monkeypatch
 ):
     first = train("mask")
     facts = first.with_name("run.json").read_text()
@@ -109,7 +92,7 @@ def test_a_row_is_trained_again_for_what_decides_it_and_for_nothing_else(
         change(tiny_config, "loss", cross=0.5, consistent=2.0),  # of other rows
         msgspec.structs.replace(tiny_config, seeds=[3, 4], disturb=tiny_config.disturb | {"noise": 0.9}),
     ):
-        assert train("mask", config=other) == first
+        assert train_anew("mask", config=other) == first
     assert train_row("mask", 3, Project(tiny_config, scratch=True)) == first
     assert first.with_name("run.json").read_text() == facts
     for other in (
@@ -117,18 +100,18 @@ def test_a_row_is_trained_again_for_what_decides_it_and_for_nothing_else(
         msgspec.structs.replace(tiny_config, disturb=tiny_config.disturb | {"mask": 0.9}),
     ):
         with pytest.raises(pytest.fail.Exception):
-            train("mask", config=other)
+            train_anew("mask", config=other)
     monkeypatch.setattr("handdgcl.train.run.code_digest", lambda *_, **__: "other code")
     with pytest.raises(pytest.fail.Exception):
-        train("mask")
+        train_anew("mask")
 
 
-def test_other_parameters_and_hand_runs_leave_the_pipelines_outputs_alone(train, project, tiny_config):
-    other = train("baseline", config=change(tiny_config, "train", lr=0.001))
+def test_other_parameters_and_hand_runs_leave_the_pipelines_outputs_alone(train_anew, project, tiny_config):
+    other = train_anew("baseline", config=change(tiny_config, "train", lr=0.001))
     scratch = train_row("baseline", 3, Project(tiny_config, scratch=True))
     assert not project.row("baseline", 3).exists() and other != scratch
     assert all(project.runs / "scratch" in path.parents for path in (other, scratch))
-    assert train("baseline") == scratch  # the same identity: not trained again
+    assert train_anew("baseline") == scratch  # the same identity: not trained again
 
 
 @pytest.mark.parametrize(
@@ -138,7 +121,6 @@ def test_other_parameters_and_hand_runs_leave_the_pipelines_outputs_alone(train,
         (OSError, 1, "decoded"),
         (KeyboardInterrupt, 1, "workers"),
         (KeyboardInterrupt, 5, "plateau"),
-        (KeyboardInterrupt, 1, "mask"),
     ],
 )
 def test_an_interrupted_run_continues_to_the_same_result(
@@ -150,24 +132,29 @@ def test_an_interrupted_run_continues_to_the_same_result(
         monkeypatch.setattr("handdgcl.data.loader.DECODED_LIMIT", 0)
     if kind == "plateau":
         config = change(config, "train", schedule="plateau", epochs=8, lr=1e-5)
-    train = partial(train_row, "mask" if kind == "mask" else "similarity", 3, Project(config, scratch=True))
+    row = "mask" if kind == "workers" else "similarity"
+    train = partial(train_row, row, 3, Project(config, scratch=True))
     whole = train()
     expected = curves(whole), read_checkpoint(whole)[1]
     assert (expected[0]["lr"].iloc[-1] == 5e-6) == (kind == "plateau")
     shutil.rmtree(whole.parent)
-    step = TrainingModule.training_step
+    step, begun = TrainingModule.training_step, []
 
     def interrupted(self, raw, batch_idx):
         if (self.current_epoch, batch_idx) == (epoch, 1):
             raise error("No space left on device")
         return step(self, raw, batch_idx)
 
+    def watched(self, raw, batch_idx):
+        begun.append(self.current_epoch)
+        return step(self, raw, batch_idx)
+
     monkeypatch.setattr(TrainingModule, "training_step", interrupted)
-    with pytest.raises((SystemExit, InputError), match=r"1|No space.*same command continues"):
+    with pytest.raises((SystemExit, InputError), match=r"1|No space"):
         train()
-    assert list(project.runs.glob("work/*/states/last.ckpt"))
-    monkeypatch.setattr(TrainingModule, "training_step", step)
+    monkeypatch.setattr(TrainingModule, "training_step", watched)
     resumed = train()
+    assert min(begun) == epoch  # not from the start
     assert curves(resumed).equals(expected[0])
     ours = read_checkpoint(resumed)[1]
     assert all(torch.equal(value, expected[1][key]) for key, value in ours.items())

@@ -17,17 +17,11 @@ import torch
 import websocket
 from PIL import Image
 
-from handdgcl.hands import load_hands
 from handdgcl.hands.topology import HANDS
 from handdgcl.report.turntable import turntable
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 TITLES = ("Truth", "Baseline", "DGCLNet", "DGCLNet*")
-
-
-@pytest.fixture(scope="module")
-def hands():
-    return load_hands("open")
 
 
 def page_of(hands):
@@ -122,7 +116,6 @@ def test_a_drag_turns_all_hands_alike(hands, tmp_path):
     overlap = lambda a, b: (a & b).sum() / (a | b).sum()
     for now, then in zip(hands_in(after), hands_in(before), strict=True):
         assert overlap(now, then) < 0.5
-        first = (
-            cv2.dilate(hands_in(after)[0].astype(np.uint8), np.ones((5, 5))) > 0
-        )  # edges may be off by one
+        # Edges may be off by one.
+        first = cv2.dilate(hands_in(after)[0].astype(np.uint8), np.ones((5, 5))) > 0
         assert (now & first).sum() > 0.95 * now.sum()

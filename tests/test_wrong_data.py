@@ -7,20 +7,11 @@ import numpy as np
 import pytest
 import simplejpeg
 import torch
-from layout import HEIGHT, WIDTH, read_records, settings, write_layout, write_records
+from layout import HEIGHT, WIDTH, image_paths, read_records, settings, write_records
 
 from handdgcl.data.prepare import prepare_split
 from handdgcl.files import InputError
 from handdgcl.hands.topology import HANDS
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return write_layout(tmp_path / "interhand", frames=5, splits=("train",))
-
-
-def image_paths(folder):
-    return sorted((folder / "images").rglob("*.jpg"))
 
 
 def halved(path):
@@ -39,12 +30,7 @@ def piped(path):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "reason"),
-    [
-        (halved, "167 x 256 px, annotated as 334 x 512"),
-        (turned, "512 x 334 px, annotated"),
-        (piped, "not a file"),
-    ],
+    ("spoil", "reason"), [(halved, "167 x 256 px"), (turned, "512 x 334 px"), (piped, "not a file")]
 )
 def test_an_image_that_is_not_the_annotated_one_is_unreadable(folder, tmp_path, hands, spoil, reason):
     spoil(image_paths(folder)[0])
@@ -67,32 +53,13 @@ def test_an_image_larger_than_annotated_is_not_decoded(folder, tmp_path, hands):
         resource.setrlimit(resource.RLIMIT_AS, limit)
 
 
-def each_camera(edit):
+def each_camera(field, edit):
     def change(records):
-        for name in records["camera"]["0"]["focal"]:
-            edit(records["camera"]["0"], name)
+        of_all = records["camera"]["0"][field]
+        for name, value in of_all.items():
+            of_all[name] = np.asarray(edit(np.array(value))).tolist()
 
     return change
-
-
-def transposed(camera, name):
-    camera["camrot"][name] = np.transpose(camera["camrot"][name]).tolist()
-
-
-def in_shares(camera, name):
-    camera["focal"][name] = [f / 334 for f in camera["focal"][name]]
-
-
-def elsewhere(camera, name):
-    camera["princpt"][name] = [3 * WIDTH, 3 * HEIGHT]
-
-
-def stretched(camera, name):
-    camera["camrot"][name] = (2 * np.array(camera["camrot"][name])).tolist()
-
-
-def huge(camera, name):
-    camera["campos"][name] = [1e39, 0, 0]
 
 
 def in_millimetres(records):
@@ -108,16 +75,16 @@ def no_angles(records):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
+        (each_camera("camrot", np.transpose), "'(hands in front of the camera|both hands in the picture)'"),
         (
-            each_camera(transposed),
-            "break the rule '(hands in front of the camera|both hands in the picture)'",
+            each_camera("princpt", lambda _: [3 * WIDTH, 3 * HEIGHT]),
+            "10 of 10 .* 'both hands in the picture'",
         ),
-        (each_camera(elsewhere), "10 of 10 images break the rule 'both hands in the picture'"),
-        (each_camera(in_shares), "capture 0: camera 401000: focal is not within 20 to .* px, 2 such cameras"),
-        (each_camera(stretched), "capture 0: camera 401000: camrot is no rotation"),
-        (each_camera(huge), "capture 0: camera 401000: campos is farther than"),
-        (in_millimetres, "capture 0: frame 7: trans is beyond 20, 5 such fits; metres"),
-        (no_angles, "capture 0: frame 7: pose is beyond 100, 1 such fits; rad"),
+        (each_camera("focal", lambda f: f / 334), "capture 0: camera 401000: focal .*, 2 such cameras"),
+        (each_camera("camrot", lambda r: 2 * r), "capture 0: camera 401000: camrot"),
+        (each_camera("campos", lambda _: [1e39, 0, 0]), "capture 0: camera 401000: campos"),
+        (in_millimetres, "capture 0: frame 7: trans .*, 5 such fits; metres"),
+        (no_angles, "capture 0: frame 7: pose .*, 1 such fits; rad"),
     ],
 )
 def test_cameras_and_fits_in_another_unit_or_frame(folder, tmp_path, hands, edit, message):
@@ -169,12 +136,10 @@ def test_fits_are_compared_with_the_keypoints_beside_them(folder, tmp_path, hand
         for hand, shift in (("left", 0.2), ("right", -0.2)):
             fits[hand]["trans"][0] += shift
     write_records(folder, "train", records)
-    with pytest.raises(
-        InputError, match=r"MANO_NeuralAnnot\.json: the fits are 200 mm .* from the keypoints"
-    ):
+    with pytest.raises(InputError, match=r"MANO_NeuralAnnot\.json: .* 200 mm .* keypoints"):
         prepare_split(folder, "train", tmp_path / "store", settings(), hands)
     keypoints(folder, hands)
     exchange(records)
     write_records(folder, "train", records)
-    with pytest.raises(InputError, match="so they are exchanged"):
+    with pytest.raises(InputError, match="exchanged"):
         prepare_split(folder, "train", tmp_path / "store", settings(), hands)

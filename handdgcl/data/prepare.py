@@ -90,10 +90,8 @@ def prepare_split(folder: str | Path, split: str, out: Path, data: Data, hands: 
     _write(work / "counts.csv", counts.to_csv(index=False).encode())
     _write(work / "unreadable.csv", unreadable.to_csv(index=False).encode())
     sums = [checksum(job.path(part)) for part in range(len(job))]
-    _write(
-        work / MANIFEST,
-        msgspec.json.encode(Manifest(fingerprint, data.image_size, rows, sums, hands.fingerprint())),
-    )
+    manifest = Manifest(fingerprint, data.image_size, rows, sums, hands.fingerprint())
+    _write(work / MANIFEST, msgspec.json.encode(manifest))
     try:
         if out.exists():
             shutil.rmtree(out)
