@@ -3,6 +3,7 @@
 import os
 import pickle
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from layout import settings, write_layout
 import handdgcl.data.part
 from handdgcl.data.loader import open_store
 from handdgcl.data.prepare import prepare_split
-from handdgcl.data.store import Store
+from handdgcl.data.store import Store, check_hands
 from handdgcl.files import InputError
 
 
@@ -124,3 +125,9 @@ def test_a_flipped_bit_is_found_and_made_again(folder, tmp_path, hands):
         patch.setattr(handdgcl.data.part, "PART_SIZE", 3)
         prepare_split(tmp_path / "data", "train", out, settings(), hands)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == whole
+
+
+def test_a_store_is_used_with_the_hands_it_was_made_with(tiny_store, hands):
+    check_hands(tiny_store / "val", hands)
+    with pytest.raises(InputError, match="val: made with other hand models"):
+        check_hands(tiny_store / "val", SimpleNamespace(fingerprint=lambda: "another"))
