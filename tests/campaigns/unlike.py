@@ -4,6 +4,7 @@ Pictures of kinds that nothing was fitted with, against the test split of the pi
 area under the ROC curve of the distance, and the share beyond the limit. Writes to reports/reliability.
 """
 
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,17 +14,24 @@ import numpy as np
 import pandas as pd
 import sklearn.datasets
 import torch
+from msgspec.structs import replace
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from handdgcl import tracking
 from handdgcl.cli import SHIPPED
+from handdgcl.config import Splits
 from handdgcl.data.crop import warp_crop
+from handdgcl.data.prepare import prepare_split, prepare_twins
 from handdgcl.data.store import Store
+from handdgcl.data.twins import TwinStore
 from handdgcl.evaluate import load_model
 from handdgcl.files import write_json
+from handdgcl.hands import Hands
 from handdgcl.hands.camera import square_crop
-from handdgcl.project import enter_project
+from handdgcl.hands.topology import HANDS
+from handdgcl.project import SPLITS, Project, enter_project
+from handdgcl.render import write_dataset
 from handdgcl.report.familiar import features, read_familiar
 
 COUNT = 100
@@ -57,6 +65,19 @@ def made(size: int, random: np.random.Generator) -> dict[str, Callable[[], np.nd
     }
 
 
+def one_hand(project: Project, hands: Hands, folder: Path) -> dict[str, np.ndarray]:
+    """New pairs from which one hand is left out."""
+    few = Splits(train=1, val=1, test=COUNT)
+    people = Splits(train=1, val=1, test=20)
+    generate = replace(project.config.generate, images=few, subjects=people, seed=101, twins=True)
+    write_dataset(folder / "set", generate, hands, workers=2)
+    for split in SPLITS:
+        prepare_split(folder / "set", split, folder / "store" / split, project.config.data, hands)
+    prepare_twins(folder / "set", folder / "store", project.config.data, hands)
+    images = TwinStore(folder / "store" / "test").images(range(COUNT)).permute(0, 2, 3, 1).numpy()
+    return {f"one {hand} hand": images[..., 3 + 3 * h : 6 + 3 * h] for h, hand in enumerate(HANDS)}
+
+
 def main() -> None:
     """Measure."""
     project, random = enter_project(), np.random.default_rng(0)
@@ -73,6 +94,8 @@ def main() -> None:
     for name, picture in photographs.items():
         several = crops(picture, store.size, random)
         kinds[name] = [next(several) for _ in range(COUNT)]
+    with tempfile.TemporaryDirectory() as folder:
+        kinds |= one_hand(project, model.hands, Path(folder))
     found = {"test split": {"beyond_limit": float((known > 1).float().mean())}}
     for name, pictures in kinds.items():
         pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
