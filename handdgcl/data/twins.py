@@ -16,7 +16,7 @@ class TwinStore(Store):
     """A store whose images have nine channels: of the pair, of the left hand alone, of the right one alone.
 
     Raises:
-        InputError: it has no twins, or they lack an image.
+        InputError: it has no twins, or they are of other images.
     """
 
     channels = 3 * (1 + len(HANDS))
@@ -30,9 +30,10 @@ class TwinStore(Store):
             theirs = twin.table["image_id"].to_numpy()
             order = np.argsort(theirs)
             found = order[np.searchsorted(theirs, images, sorter=order).clip(max=len(order) - 1)]
-            if not np.array_equal(theirs[found], images):
+            same = np.array_equal(theirs[found], images) and twin.size == self.size
+            if not (same and np.array_equal(twin._intrinsics[found], self._intrinsics)):  # of one crop
                 raise InputError(
-                    f"{twin.folder}: lacks images of {folder}; prepare the data again (stage `data`)"
+                    f"{twin.folder}: not of the images of {folder}; prepare the data again (stage `data`)"
                 )
             self._rows.append(found)
         if decoded:

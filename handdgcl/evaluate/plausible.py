@@ -18,7 +18,9 @@ from handdgcl.hands.topology import HANDS, JOINTS, ROOT_JOINT
 LOOKED_AT = 200  # pairs
 LONGEST_EDGE = 4.0  # of the model's own: the median edge of vertices in another order is tens of it
 SAME_JOINTS_M = 0.001
+INSIDE_OUT = 0.1  # share of the model's volume: a mirrored mesh has all of it, a mean one next to none
 NEARER = 0.8  # another order of joints is found where it makes those it moves so much nearer
+STILL_HANDS = 0.3  # metacarpals that joints move over the pairs
 STILL_M = 0.005  # a relative root that moves less over the pairs stands still
 JOINTS_OFF_M = 0.03  # given joints from the vertices' own: more is another unit or frame
 TURN_DEG, TURN_GAIN, TURN_PAIRS = 60, 3.0, 5  # one turn of all hands that fits this much better: other axes
@@ -87,8 +89,11 @@ def check_meshes(file: HandFile, hands: Hands) -> str | None:
                 f"{file.name}: {name}: its edges are {ratio:.1f} times as long as the hand model's, so its "
                 "vertices are in another order, or of another model (--hands)"
             )
-        few[name] = float((signed_volume(vertices[:, hand], faces) < 0).double().mean())
-        if few[name] > 0.5:
+        volume = signed_volume(vertices[:, hand], faces)
+        few[name] = float((volume < 0).double().mean())
+        if volume.median() < -INSIDE_OUT * signed_volume(
+            template[None], faces
+        ):  # a mean hand has next to none
             raise InputError(
                 f"{file.name}: {name}: the mesh is inside out, as that of the other hand or a mirrored one "
                 "is; exchange left and right, or mirror it"
@@ -147,7 +152,9 @@ def check_order(file: HandFile, truth: HandFile, hands: Hands) -> None:
     """
     ours, true = (_joints(each, hands) for each in (file, truth))
     ours, true = (each - each.mean(2, keepdim=True) for each in (ours, true))  # whatever the order is
-    ours, true = (each / each.square().sum((2, 3), keepdim=True).sqrt() for each in (ours, true))
+    ours, true = (
+        each / each.square().sum((2, 3), keepdim=True).sqrt().clamp(min=1e-9) for each in (ours, true)
+    )
     enough = NEARER if len(file) >= TURN_PAIRS else NEARER / 2
     as_given, exchanged = ((each - true).norm(dim=-1).median() for each in (ours, ours.flip(1)))
     if exchanged < enough * as_given:
@@ -211,7 +218,8 @@ def check_axes(prediction: HandFile, truth: HandFile, hands: Hands, which: str) 
         f"{prediction.name}: {change} would lower the median error {before / after:.0f} times, "
         "so its axes seem to be others than the truth's; x right, y down, z forward are wanted"
     )
-    if len(prediction) >= TURN_PAIRS:
+    still = true.view(-1, len(of) * len(JOINTS), 3).std(0, correction=0).norm(dim=-1).median() < STILL_HANDS
+    if len(prediction) >= TURN_PAIRS and not still:  # of one pose, any hand that is always the same may be so
         raise InputError(said)
     return said
 

@@ -5,8 +5,8 @@ other and with what that one hides; an estimator of one right hand (left ones ar
 image alone, and reads a joint's place in space where its heat map is hottest. Joints alone. Theirs are three
 large networks trained one after the other, on a crop of each hand, with losses of a pretrained network; here
 they are small, see the pair's crop, and learn side by side, each from what the one before makes of the same
-image. The parts of a row: "remove"; or "oracle", whose estimator sees the true image of each hand alone; with
-neither it sees the pair.
+image. Masks are of hands, not of arms. The parts of a row: "remove"; or "oracle", whose estimator sees the
+true image of each hand alone; with neither it sees the pair.
 """
 
 from itertools import pairwise
@@ -32,6 +32,7 @@ from handdgcl.families.maps import (
     visible_hands,
 )
 from handdgcl.families.parameters import still_at_first
+from handdgcl.files import InputError
 from handdgcl.hands import Hands
 from handdgcl.hands.raster import silhouettes
 from handdgcl.hands.topology import HANDS, JOINT_COUNT, LEFT, RIGHT, ROOT_JOINT
@@ -42,6 +43,7 @@ from handdgcl.model.network import TYPICAL_CAMERA, Output
 WIDTH = 48  # of the pyramid
 PAINTER = (16, 32, 64, 96)  # widths of the U-Nets, from half the image's side on
 HOLE = 6.0  # weight of what is removed or was hidden, theirs
+CHANGED = 0.1  # of full brightness, between the pair's image and that of one hand
 
 
 class Network(nn.Module):
@@ -81,7 +83,8 @@ class Network(nn.Module):
         feature, output, heat = self._estimate(MOST * made.detach())
         true = batch.image[:, 3:].unflatten(1, (len(HANDS), 3)) / MOST
         found = masks[::DRAWN].float().unflatten(1, (2, len(HANDS)))
-        off = (1 + (HOLE - 1) * hole[:, :, None]) * (made - true).abs()
+        gone = (batch.image[:, None, :3] / MOST - true).abs().amax(2) > CHANGED  # with the other's arm
+        off = (1 + (HOLE - 1) * torch.maximum(hole, gone.float())[:, :, None]) * (made - true).abs()
         terms = {
             "heat": heat_loss(heat, batch.joints_2d),
             "masks": functional.binary_cross_entropy_with_logits(
@@ -110,11 +113,16 @@ class Network(nn.Module):
         without = lambda region: x * (1 - region[:, :, None])
         given = torch.cat([without(hidden), seen[:, :, None], without(other), ground[:, :, None]], 2)
         change = self.painter(mirrored(given).flatten(0, 1)).float().unflatten(0, (-1, len(HANDS)))
-        return (x + mirrored(change)).clamp(0, 1), masks, hidden + other
+        hole = hidden + other
+        made = x * (1 - hole[:, :, None]) + mirrored(change)  # outside, arms can change too
+        made = made + (made.clamp(0, 1) - made).detach()  # a gradient beyond the ends too
+        return made, masks, hole
 
     def _given(self, image: Tensor) -> Tensor:
         """What an estimator without removal sees of each hand: `[B, H, 3, S, S]`."""
         if self.oracle:
+            if image.shape[1] == 3:
+                raise InputError("an oracle sees true images of each hand alone, which a picture has not")
             return image[:, 3:].unflatten(1, (len(HANDS), 3))
         return image[:, None, :3].expand(-1, len(HANDS), -1, -1, -1)
 
