@@ -15,7 +15,7 @@ def test_the_epoch_with_the_least_validation_error_is_kept(train_anew, tiny_conf
 
     def worse_each_time(self):
         states.append({key: value.clone() for key, value in self.network.state_dict().items()})
-        self._errors = [{k: v + 100 * len(states) for k, v in errors.items()} for errors in self._errors]
+        self._errors = [{k: v + 3000 * len(states) for k, v in errors.items()} for errors in self._errors]
         validate(self)
 
     monkeypatch.setattr(TrainingModule, "on_validation_epoch_end", worse_each_time)

@@ -54,7 +54,8 @@ def test_rows_have_the_losses_of_table_2_and_nothing_else_differs(
     ):
         assert torch.equal(ours, theirs), key
     weights = tiny_config.loss
-    gap = weights.contrast * (second.get("cross", 0) - second.get("self", 0)) + second.get("consistent", 0)
+    gap = weights.contrast * (weights.cross * second.get("cross", 0) - second.get("self", 0))
+    gap += second.get("consistent", 0)
     main = 10 * second["joints_3d"] + 10 * second["vertices_3d"] + second["transition"]
     main += 1e-3 * (second["joints_2d"] + second["length"])
     assert second["loss"] == pytest.approx(main + gap, rel=1e-5)

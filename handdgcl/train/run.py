@@ -130,10 +130,7 @@ def _train(run: Run, identity: dict) -> None:
         strategy=DDPStrategy(broadcast_buffers=False) if several else "auto",
         precision=config.train.precision,
         logger=logger,
-        callbacks=[
-            Progress(),
-            States(work / STATES, digest(identity)),
-        ],
+        callbacks=[Progress(), States(work / STATES, digest(identity))],
         plugins=[WholeFiles()],
         default_root_dir=work,
         deterministic="warn" if config.train.deterministic and torch.cuda.is_available() else False,
