@@ -132,9 +132,9 @@ def _box(text: str) -> tuple[float, ...]:
 
 def _predict(options: argparse.Namespace) -> int:
     from handdgcl.evaluate import load_model
-    from handdgcl.report.familiar import read_familiar
     from handdgcl.report.photograph import Box, find_images, read_boxes
     from handdgcl.report.predict import predict_image
+    from handdgcl.report.shipped import read_doubts
 
     images = find_images(options.images)
     boxes = read_boxes(options.boxes) if options.boxes else {}
@@ -142,21 +142,19 @@ def _predict(options: argparse.Namespace) -> int:
         raise InputError(f"{options.boxes}: {unknown[0]}: no such image among those given")
     everywhere = Box(*options.box) if options.box else None
     trained, failed = load_model(options.checkpoint, hands=options.hands), 0
-    about = {"checkpoint": str(options.checkpoint), "familiar": read_familiar(options.checkpoint)}
+    about = {"checkpoint": str(options.checkpoint), "doubts": read_doubts(options.checkpoint)}
     for image in images:
         box = boxes.get(image.name, everywhere)
         try:
-            written, far = predict_image(image, trained, box=box, out=options.out, **about)
+            written, words = predict_image(image, trained, box=box, out=options.out, **about)
         except InputError as error:  # the others are still wanted
             _complain(error if str(image) in str(error) else InputError(f"{image}: {error}"))
             failed += 1
             continue
         for path in written:
             log.info("%s", path)
-        if far is not None and far > 1:
-            log.warning(
-                "%s: no two hands, or unlike the training pictures (distance %.2f, limit 1)", image, far
-            )
+        for doubt in words:
+            log.warning("%s: %s", image, doubt)
     if failed and len(images) > 1:
         log.info("%d of %d images could not be used", failed, len(images))
     return 0 if not failed else BAD_INPUT if failed == len(images) else SOME_FAILED

@@ -30,8 +30,8 @@ def photograph(tmp_path):
 
 
 def test_predictions_land_in_the_box_on_the_original_image(trained, photograph, tmp_path):
-    written, far = predict_image(photograph, trained, box=Box(100, 40, 60, 40), out=tmp_path / "out")
-    assert far is None
+    written, doubts = predict_image(photograph, trained, box=Box(100, 40, 60, 40), out=tmp_path / "out")
+    assert doubts == []
     assert sorted(p.name for p in written) == sorted(p.name for p in (tmp_path / "out").iterdir())
     size, fill = trained.config.data.image_size, trained.config.data.fill
     seen = trained.network.image[0]

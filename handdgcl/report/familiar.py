@@ -3,10 +3,9 @@
 The encoder's feature, of unit length, is compared with the training images' by its Mahalanobis distance (Lee
 et al., NeurIPS 2018), with Ledoit and Wolf's covariance. What lies beyond nearly all validation images is
 unlike them: no hands, other light, a photograph where training saw rendered pictures. The distance is of the
-picture, not of a hand: both hands are read from the one feature.
+picture; which hands it shows is another question (`presence`).
 """
 
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -18,11 +17,9 @@ from torch.nn import functional
 from handdgcl.data.loader import evenly
 from handdgcl.data.store import Store
 from handdgcl.model.network import HandDGCL
-from handdgcl.train.checkpoint import ALONE, NETWORK, load_model, read_checkpoint, write_checkpoint
 
 FITTED, BATCH = 3000, 64  # training images that are looked at, and at a time
 QUANTILE = 0.99  # of the validation images that count as familiar
-PREFIX = "familiar."  # of these tensors in a checkpoint
 
 
 class Familiar(NamedTuple):
@@ -59,25 +56,3 @@ def fit(network: HandDGCL, train: Store, val: Store) -> Familiar:
     familiar = Familiar(mean, precision, torch.ones(()))
     known = familiar.distance(features(network, val, np.arange(len(val))))
     return familiar._replace(limit=torch.quantile(known, QUANTILE))
-
-
-def ship(checkpoint: Path, store: Path, out: Path) -> Path:
-    """Write a model for `handdgcl predict`: a checkpoint's network, and what its training pictures look like.
-
-    `store` is the folder of its data, with `train` and `val`; `out` is the file, which is returned.
-    """
-    network = load_model(checkpoint).network
-    familiar = fit(network, Store(store / "train").check(), Store(store / "val").check())
-    info, weights = read_checkpoint(checkpoint)
-    kept = {key: value for key, value in weights.items() if key.startswith(NETWORK)}
-    info[ALONE] = True
-    write_checkpoint(out, info, kept | {PREFIX + key: value for key, value in familiar._asdict().items()})
-    return out
-
-
-def read_familiar(checkpoint: Path) -> Familiar | None:
-    """What a shipped model says of its training pictures; None for a checkpoint that only training wrote."""
-    _, weights = read_checkpoint(checkpoint)
-    if PREFIX + "limit" not in weights:
-        return None
-    return Familiar(*(weights[PREFIX + name] for name in Familiar._fields))

@@ -20,9 +20,9 @@ from handdgcl.evaluate import Trained
 from handdgcl.files import InputError, replacing, write_json
 from handdgcl.hands.camera import relative_root, square_crop, weak_perspective
 from handdgcl.hands.topology import HANDS, JOINTS, ROOT_JOINT
-from handdgcl.report.familiar import Familiar
 from handdgcl.report.photograph import Box, read_image
 from handdgcl.report.pictures import draw_hands, draw_skeletons
+from handdgcl.report.shipped import Doubts
 
 CAMERA_TO_VIEWER = np.array([1.0, -1.0, -1.0])
 FORMATS = ("obj", "glb")
@@ -116,8 +116,8 @@ def predict_image(
     box: Box | None,
     out: Path,
     checkpoint: str = "",
-    familiar: Familiar | None = None,
-) -> tuple[list[Path], float | None]:
+    doubts: Doubts | None = None,
+) -> tuple[list[Path], list[str]]:
     """Reconstruct both hands of one photograph.
 
     Writes to `out`, replacing what is there: `<name>_overlay.png`, `<name>_skeleton.png` (on the original
@@ -129,10 +129,10 @@ def predict_image(
         box: around both hands, see `crop_map`.
         out: folder, made where missing.
         checkpoint: the model's name in the JSON.
-        familiar: what the model's training pictures look like, where that is known.
+        doubts: of a shipped model.
 
     Returns:
-        the files written, and the picture's distance from the training pictures: above 1 it is unlike them.
+        the files written, and what there is to doubt of this picture, in words.
 
     Raises:
         InputError: the image, the box, the checkpoint or the folder cannot be used.
@@ -154,7 +154,8 @@ def predict_image(
     for target, content in zip(written, files.values(), strict=False):
         with replacing(target) as temporary:
             temporary.write_bytes(content)
-    far = None if familiar is None else round(float(familiar.distance(found.feature[None])), 3)
+    nothing = {"distance_from_training": None, "presence": None}
+    facts, words = doubts.of(found.feature) if doubts else (nothing, [])
     about = {
         "image": path.name,
         "image_size": [image.shape[1], image.shape[0]],
@@ -162,10 +163,9 @@ def predict_image(
         "crop_size": trained.config.data.image_size,
         "checkpoint": checkpoint,
         "handdgcl": __version__,
-        "distance_from_training": far,
     }
-    write_json(written[-1], about | joints_json(joints, joints_px, found.scale, found.camera))
-    return written, far
+    write_json(written[-1], about | facts | joints_json(joints, joints_px, found.scale, found.camera))
+    return written, words
 
 
 def mesh_files(vertices: np.ndarray, faces: np.ndarray) -> dict[str, bytes]:

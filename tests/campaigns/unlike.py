@@ -1,7 +1,8 @@
 """`python tests/campaigns/unlike.py`: does the shipped model know pictures without two hands?
 
-Pictures of kinds that nothing was fitted with, against the test split of the pipeline's data: the
-area under the ROC curve of the distance, and the share beyond the limit. Writes to reports/reliability.
+Pictures of kinds that nothing was fitted with, against the test split of the pipeline's data: the areas under
+the ROC curves of the distance and of each hand's presence, and the share of pictures of which `predict`
+doubts something. Writes to reports/reliability.
 """
 
 import tempfile
@@ -32,10 +33,18 @@ from handdgcl.hands.camera import square_crop
 from handdgcl.hands.topology import HANDS
 from handdgcl.project import SPLITS, Project, enter_project
 from handdgcl.render import write_dataset
-from handdgcl.report.familiar import features, read_familiar
+from handdgcl.report.familiar import features
+from handdgcl.report.shipped import Doubts, read_doubts
 
 COUNT = 100
 OUT = Path("reports/reliability")
+COLUMNS = {"roc_distance": "distance, area under ROC", "roc_left": "left hand's", "roc_right": "right hand's"}
+COLUMNS |= {
+    "unlike": "said to be unlike",
+    "no_left": "no left hand",
+    "no_right": "no right hand",
+    "any": "any",
+}
 
 
 def crops(picture: np.ndarray, size: int, random: np.random.Generator) -> Iterator[np.ndarray]:
@@ -78,12 +87,31 @@ def one_hand(project: Project, hands: Hands, folder: Path) -> dict[str, np.ndarr
     return {f"one {hand} hand": images[..., 3 + 3 * h : 6 + 3 * h] for h, hand in enumerate(HANDS)}
 
 
+def measure(doubts: Doubts, known: torch.Tensor, seen: torch.Tensor) -> dict[str, float]:
+    """One kind's features `[n, C]` against those of the test split, `known`."""
+    label = np.repeat([0, 1], [len(known), len(seen)])
+    both = torch.cat([known, seen])
+    found = {"roc_distance": roc_auc_score(label, doubts.familiar.distance(both))}
+    for h, hand in enumerate(HANDS):
+        found[f"roc_{hand}"] = roc_auc_score(label, -doubts.presence.probability(both)[:, h])
+    return found | doubted(doubts, seen)
+
+
+def doubted(doubts: Doubts, seen: torch.Tensor) -> dict[str, float]:
+    """Of what share of pictures something is doubted, of features `[n, C]`."""
+    far = doubts.familiar.distance(seen) > 1
+    absent = doubts.presence.probability(seen) < doubts.presence.limit
+    found = {"unlike": far, "no_left": absent[:, 0], "no_right": absent[:, 1], "any": far | absent.any(1)}
+    return {name: float(each.float().mean()) for name, each in found.items()}
+
+
+@torch.inference_mode()
 def main() -> None:
     """Measure."""
     project, random = enter_project(), np.random.default_rng(0)
-    model, familiar = load_model(SHIPPED), read_familiar(SHIPPED)
+    model, doubts = load_model(SHIPPED), read_doubts(SHIPPED)
     store = Store(project.store / "test")
-    known = familiar.distance(features(model.network, store, np.arange(len(store))))
+    known = features(model.network, store, np.arange(len(store)))
     kinds = {name: [make() for _ in range(COUNT)] for name, make in made(store.size, random).items()}
     with matplotlib.cbook.get_sample_data("grace_hopper.jpg") as file:
         photographs = {"a face": np.array(Image.open(file).convert("RGB"))}
@@ -96,16 +124,12 @@ def main() -> None:
         kinds[name] = [next(several) for _ in range(COUNT)]
     with tempfile.TemporaryDirectory() as folder:
         kinds |= one_hand(project, model.hands, Path(folder))
-    found = {"test split": {"beyond_limit": float((known > 1).float().mean())}}
+    found = {"test split": doubted(doubts, known)}
     for name, pictures in kinds.items():
         pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
-        with torch.inference_mode():
-            far = familiar.distance(model.network.encoder(pixels))
-        label = np.repeat([0, 1], [len(known), len(far)])
-        area = roc_auc_score(label, torch.cat([known, far]))
-        found[name] = {"area_under_roc": float(area), "beyond_limit": float((far > 1).float().mean())}
+        found[name] = measure(doubts, known, model.network.encoder(pixels))
     write_json(OUT / "unlike.json", {"commit": tracking.commit(), "kinds": found})
-    frame = pd.DataFrame(found).T[["area_under_roc", "beyond_limit"]]
+    frame = pd.DataFrame(found).T.reindex(columns=list(COLUMNS)).rename(columns=COLUMNS)
     text = frame.to_markdown(floatfmt=".3f", missingval="")
     (OUT / "unlike.md").write_text(f"{text}\n\ncommit {tracking.commit()}\n", encoding="utf-8")
 
