@@ -24,6 +24,8 @@ def test_a_shipped_model_predicts_the_same_and_doubts_other_pictures(
     checkpoint = train()
     shipped = ship(checkpoint, project.store, tmp_path / "model.safetensors")
     assert read_doubts(checkpoint) is None
+    written = shipped.stat().st_mtime_ns
+    assert ship(checkpoint, project.store, shipped).stat().st_mtime_ns == written
     whole, alone = load_model(checkpoint), load_model(shipped)
     images = Store(project.store / "test").images(range(4))
     with torch.inference_mode():

@@ -1,11 +1,13 @@
 """A model for `handdgcl predict`: the network alone, and what it takes to doubt what it says of a picture."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from torch import Tensor
 
-from handdgcl.data.store import Store
+from handdgcl.data.store import Store, checksum
+from handdgcl.files import InputError, code_digest
 from handdgcl.hands.topology import HANDS
 from handdgcl.report.familiar import Familiar, fit
 from handdgcl.report.presence import Presence, fit_presence
@@ -39,10 +41,14 @@ class Doubts(NamedTuple):
 
 
 def ship(checkpoint: Path, store: Path, out: Path) -> Path:
-    """Write a checkpoint's network and its doubts.
+    """Write a checkpoint's network and its doubts, unless that has been done.
 
     `store` is the folder of its data, with `train` and `val`; `out` is the file, which is returned.
     """
+    of = {"checkpoint": checksum(checkpoint), "code": code_digest(__name__)}
+    with suppress(InputError):  # there is none, or it is damaged
+        if read_checkpoint(out)[0].get("of") == of:
+            return out
     trained = load_model(checkpoint)
     train, val = (Store(store / split).check() for split in ("train", "val"))
     doubts = Doubts(
@@ -52,7 +58,7 @@ def ship(checkpoint: Path, store: Path, out: Path) -> Path:
     kept = {key: value for key, value in weights.items() if key.startswith(NETWORK)}
     for name, part in doubts._asdict().items():
         kept |= {f"{name}.{key}": value.contiguous() for key, value in part._asdict().items()}
-    info[ALONE] = True
+    info |= {ALONE: True, "of": of}
     write_checkpoint(out, info, kept)
     return out
 
