@@ -1,4 +1,4 @@
-"""A whole training step of every row on another device: what a GPU would refuse fails here, without one."""
+"""A training step of every row on another device: most of what a GPU would refuse fails here, without one."""
 
 import json
 import subprocess

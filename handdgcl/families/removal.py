@@ -5,8 +5,8 @@ other and with what that one hides; an estimator of one right hand (left ones ar
 image alone, and reads a joint's place in space where its heat map is hottest. Joints alone. Theirs are three
 large networks trained one after the other, on a crop of each hand, with losses of a pretrained network; here
 they are small, see the pair's crop, and learn side by side, each from what the one before makes of the same
-image, the judge from one in four. Masks are of hands, not of arms. The parts of a row: "remove"; or "oracle",
-whose estimator sees the true image of each hand alone; with neither it sees the pair.
+image, masks and judge from one in four. Masks are of hands, not of arms. The parts of a row: "remove"; or
+"oracle", whose estimator sees the true image of each hand alone; with neither it sees the pair.
 """
 
 from itertools import pairwise
@@ -152,7 +152,7 @@ class Network(nn.Module):
 class UNet(nn.Module):
     """`[B, inputs, S, S]` → `[B, outputs, S, S]`, nearly 0 at first (U-Net, Ronneberger et al. 2015).
 
-    Its last layer, at half of S, makes four pixels of each (Shi et al., CVPR 2016), for a fifth of the time.
+    Its last layer, at half of S, makes four pixels of each (Shi et al., CVPR 2016), for much less time.
     """
 
     def __init__(self, inputs: int, outputs: int):
@@ -164,15 +164,15 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """As the class says."""
-        seen = []
+        y, seen = x, []
         for layer in self.down:
-            x = layer(x)
-            seen.append(x)
+            y = layer(y)
+            seen.append(y)
         y = seen.pop()
         for layer in self.up:
             skip = seen.pop()
             y = layer(torch.cat([functional.interpolate(y, size=skip.shape[-2:]), skip], 1))
-        return functional.pixel_shuffle(self.last(y), 2)
+        return functional.pixel_shuffle(self.last(y), 2)[..., : x.shape[-2], : x.shape[-1]]
 
 
 def _layer(inputs: int, outputs: int, stride: int) -> nn.Sequential:

@@ -18,7 +18,7 @@ from handdgcl.data.loader import evenly
 from handdgcl.data.store import Store
 from handdgcl.model.network import HandDGCL
 
-FITTED, BATCH = 3000, 64  # training images that are looked at, and at a time
+FITTED, BATCH = 3000, 64  # images of a split that are looked at, and at a time
 QUANTILE = 0.99  # of the validation images that count as familiar
 
 
@@ -54,5 +54,5 @@ def fit(network: HandDGCL, train: Store, val: Store) -> Familiar:
     found = LedoitWolf().fit(seen.double().numpy())
     mean, precision = (torch.as_tensor(part).float() for part in (found.location_, found.precision_))
     familiar = Familiar(mean, precision, torch.ones(()))
-    known = familiar.distance(features(network, val, np.arange(len(val))))
+    known = familiar.distance(features(network, val, evenly(len(val), min(FITTED, len(val)))))
     return familiar._replace(limit=torch.quantile(known, QUANTILE))

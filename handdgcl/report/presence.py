@@ -23,8 +23,9 @@ from handdgcl.hands.camera import project
 from handdgcl.hands.raster import rasterize
 from handdgcl.hands.topology import HANDS
 from handdgcl.model.network import HandDGCL
+from handdgcl.report.familiar import features
 
-FITTED, BATCH = 1500, 64  # training images that are looked at, and at a time
+FITTED, BATCH = 1500, 64  # images of a split that are looked at, and at a time
 QUANTILE = 0.99  # of the validation images whose hands count as there
 WIDER = 32  # a hand's mask grows by the side of the crop over this
 REACH = 3  # px from which colours are painted in
@@ -89,8 +90,5 @@ def fit_presence(network: HandDGCL, hands: Hands, train: Store, val: Store) -> P
     weight = torch.as_tensor(np.concatenate([model.coef_ for model in models])).float() / std
     bias = torch.as_tensor(np.concatenate([model.intercept_ for model in models])).float()
     presence = Presence(weight, bias, torch.zeros(len(HANDS)))
-    parts = [
-        network.encoder(val.images(range(k, min(k + BATCH, len(val))))) for k in range(0, len(val), BATCH)
-    ]
-    known = presence.probability(torch.cat(parts))
+    known = presence.probability(features(network, val, evenly(len(val), min(FITTED, len(val)))))
     return presence._replace(limit=torch.quantile(known, 1 - QUANTILE, dim=0))

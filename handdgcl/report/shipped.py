@@ -64,9 +64,18 @@ def ship(checkpoint: Path, store: Path, out: Path) -> Path:
 
 
 def read_doubts(checkpoint: Path) -> Doubts | None:
-    """What a shipped model brings; None for a checkpoint that only training wrote."""
+    """What a shipped model brings; None for a checkpoint that only training wrote.
+
+    Raises:
+        InputError: it brings one of the two alone, as an earlier version shipped it.
+    """
     _, weights = read_checkpoint(checkpoint)
     names = {name: [f"{name}.{field}" for field in part._fields] for name, part in PARTS.items()}
-    if not all(key in weights for keys in names.values() for key in keys):
+    missing = [key for keys in names.values() for key in keys if key not in weights]
+    if len(missing) == sum(map(len, names.values())):
         return None
+    if missing:
+        raise InputError(
+            f"{checkpoint}: {missing[0]} is missing: shipped by an earlier version; ship it again"
+        )
     return Doubts(**{name: part(*(weights[key] for key in names[name])) for name, part in PARTS.items()})
