@@ -19,7 +19,7 @@ from handdgcl.data.twins import TwinStore, twin_store
 from handdgcl.evaluate.run import evaluate_row
 from handdgcl.families import build_network
 from handdgcl.families.maps import DRAWN
-from handdgcl.families.removal import true_masks
+from handdgcl.families.removal import UNet, true_masks
 from handdgcl.files import InputError
 from handdgcl.hands.topology import HANDS, LEFT, RIGHT
 from handdgcl.model.losses import target_of
@@ -175,6 +175,10 @@ def test_what_was_removed_can_be_learned(batch, tiny_config, hands):
         (terms["paint"] + terms["masks"]).backward()
         optimizer.step()
     assert all(last < 0.9 * first for first, last in zip(kept[0], kept[-1], strict=True))
+
+
+def test_an_image_may_have_an_odd_side():
+    assert UNet(3, 4)(torch.rand(2, 3, 33, 47)).shape == (2, 4, 33, 47)
 
 
 @pytest.mark.parametrize("row", ["removal", "single_oracle"])
