@@ -88,6 +88,12 @@ def cut(file):
     file.write_bytes(file.read_bytes()[:1000])
 
 
+def flip(file):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
 def plant(file):
     file.write_bytes(pickle.dumps(Planted(), protocol=2))
 
@@ -97,7 +103,7 @@ def exchange(file):
     torch.save(state | {"identity": "of other parameters"}, file)
 
 
-@pytest.mark.parametrize("damage", [cut, plant, exchange])
+@pytest.mark.parametrize("damage", [cut, flip, plant, exchange])
 @pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt"])
 def test_a_state_that_cannot_be_used_starts_the_row_anew_and_says_so(
     whole, states, long_config, caplog, damage, name

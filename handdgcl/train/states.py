@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from zipfile import ZipFile
 
 import torch
 from filelock import FileLock, Timeout
@@ -65,7 +66,10 @@ class WholeFiles(TorchCheckpointIO):
 
 
 def read_state(path: str | Path) -> dict:
-    """A state's tensors and plain values; anything else in it is refused."""
+    """A state's tensors and plain values; anything else in it, and a damaged copy, is refused."""
+    with ZipFile(path) as file:  # torch writes checksums and does not compare them
+        if damaged := file.testzip():
+            raise ValueError(f"{damaged} is damaged")
     return torch.load(path, map_location="cpu", weights_only=True)
 
 

@@ -31,12 +31,13 @@ from handdgcl.data.part import read_jpeg
 from handdgcl.data.prepare import prepare_split
 from handdgcl.data.store import Store
 from handdgcl.evaluate.handfile import read_hand_file
-from handdgcl.files import InputError, write_json
+from handdgcl.files import InputError, read_json, write_json
 from handdgcl.hands import load_hands
 from handdgcl.hands.mano_files import read_model
 from handdgcl.model.network import HandDGCL
-from handdgcl.report.photograph import read_image
+from handdgcl.report.photograph import read_boxes, read_image
 from handdgcl.train.checkpoint import read_checkpoint, write_checkpoint
+from handdgcl.train.states import IDENTITY, LAST, WholeFiles, usable_state
 
 ROOT = Path(__file__).parents[2]
 OUT = ROOT / "reports" / "reliability"
@@ -94,6 +95,14 @@ def inputs(folder: Path) -> dict[str, tuple[Path, object]]:
     weights = HandDGCL(config.encoder, config.graph, hands).encoder.state_dict()
     info = {"row": "baseline", "seed": 0, "epoch": 1, "val_mpjpe_mm": 1.0, "hands": "", "config": config}
     write_checkpoint(folder / "checkpoint.safetensors", info, weights)
+    (folder / "states").mkdir()
+    WholeFiles().save_checkpoint(
+        {"state_dict": weights, "history": [], IDENTITY: MARK}, folder / "states" / LAST
+    )
+    write_json(
+        folder / "run.json", {"seconds": 1.5, "commit": "0", "identity": info | {"config": to_dict(config)}}
+    )
+    write_json(folder / "boxes.json", {f"{n}.jpg": [n, 2.5, 100, 80] for n in range(9)})
     names = {
         kind: layout / f"annotations/val/InterHand2.6M_val_{kind}.json"
         for kind in ("data", "camera", "MANO_NeuralAnnot")
@@ -110,6 +119,9 @@ def inputs(folder: Path) -> dict[str, tuple[Path, object]]:
             folder / "checkpoint.safetensors",
             lambda path: tuple(read_checkpoint(path)[1].values()),
         ),
+        "training's state": (folder / "states" / LAST, _state),
+        "run.json": (folder / "run.json", read_json),
+        "boxes.json": (folder / "boxes.json", read_boxes),
         "params.yaml": (folder / "params.yaml", lambda path: to_dict(load_config(path))),
     }
 
@@ -119,6 +131,12 @@ def _jpeg(path: Path) -> np.ndarray:
         return read_jpeg(str(path), 334, 512)
     except (OSError, ValueError) as error:  # what preparation lists as unreadable
         raise InputError(str(error)) from error
+
+
+def _state(path: Path) -> tuple:
+    if (state := usable_state(path.parent, MARK)) is None:  # training says so and starts anew
+        raise InputError("not usable")
+    return tuple(state["state_dict"].values())
 
 
 def answer(path: Path, read: object, good: bytes) -> str:
@@ -167,6 +185,8 @@ def main(count: int = 110, seed: int = 0) -> None:
             process.start()
             theirs.close()
             done = 0
+            if not ours.poll(PATIENCE_S) or process.exitcode:
+                raise SystemExit("the good files could not be made or read")
             try:
                 ours.recv()  # it has made its files
                 while done < len(jobs) and ours.poll(PATIENCE_S):
