@@ -108,9 +108,10 @@ def main() -> None:
     """Kill, and write the counts."""
     kills = int(sys.argv[1]) if len(sys.argv) > 1 else 100
     random.seed(0)
+    about = {"commit": tracking.commit(), "machine": tracking.machine()}  # of the clones, made first
     with tempfile.TemporaryDirectory() as folder:
         found = campaign(kills, Path(folder))
-    write_json(OUT, found | {"commit": tracking.commit(), "machine": tracking.machine()})
+    write_json(OUT, found | about)
     print(found)
 
 
