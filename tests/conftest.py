@@ -31,13 +31,17 @@ def hands():
     return load_hands()
 
 
-@pytest.fixture(scope="session")
-def tiny_config():
+def tiny():
     """The default profile with everything made small."""
     raw = to_dict(load_config(project_root(__file__) / "params.yaml"))
     for section, values in TINY.items():
         raw[section] = raw[section] | values if isinstance(values, dict) else values
     return from_dict(raw)
+
+
+@pytest.fixture(scope="session")
+def tiny_config():
+    return tiny()
 
 
 @pytest.fixture(scope="session")

@@ -12,17 +12,15 @@ import json
 from unittest.mock import patch
 
 import torch
-from conftest import TINY
+from conftest import tiny
 from projects import training_module
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 from torch.utils import backend_registration
 
-from handdgcl.config import from_dict, load_config, to_dict
 from handdgcl.data.batch import DrawnBatch
 from handdgcl.hands import load_hands
 from handdgcl.model import losses
 from handdgcl.model.disturb import RandomEdges
-from handdgcl.project import project_root
 from handdgcl.rows import ROWS
 
 B, NAME = 4, "gpu"
@@ -98,10 +96,7 @@ def step(row, config, hands):
 
 def main():
     backend_registration._setup_privateuseone_for_python_backend(NAME, backend_module=Device())
-    raw = to_dict(load_config(project_root(__file__) / "params.yaml"))
-    for section, values in TINY.items():
-        raw[section] = raw[section] | values if isinstance(values, dict) else values
-    config, hands, found = from_dict(raw), load_hands(), {}
+    config, hands, found = tiny(), load_hands(), {}
     for each in patches():
         each.start()
     for row in ROWS:

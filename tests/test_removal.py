@@ -163,8 +163,13 @@ def test_each_network_learns_from_its_own_loss(batch, tiny_config, hands):
 
 
 def test_what_was_removed_can_be_learned(batch, tiny_config, hands):
-    """Some steps on one batch bring the painted images nearer to the true ones, and the masks too."""
+    """Some steps on one batch bring the painted images nearer to the true ones, and the masks too.
+
+    Of pictures as smooth as pictures are: noise cannot be painted from half the side.
+    """
     torch.manual_seed(0)
+    coarse = torch.nn.functional.avg_pool2d(batch[0].image.float(), 8)
+    batch[0].image = torch.nn.functional.interpolate(coarse, scale_factor=8, mode="bilinear")
     network = build_network(get_row("removal"), tiny_config, hands)
     optimizer = torch.optim.Adam(network.parameters(), 0.005)
     kept = []
@@ -174,7 +179,7 @@ def test_what_was_removed_can_be_learned(batch, tiny_config, hands):
         optimizer.zero_grad()
         (terms["paint"] + terms["masks"]).backward()
         optimizer.step()
-    assert all(last < 0.9 * first for first, last in zip(kept[0], kept[-1], strict=True))
+    assert all(last < 0.8 * first for first, last in zip(kept[0], kept[-1], strict=True))
 
 
 def test_an_image_may_have_an_odd_side():

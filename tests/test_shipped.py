@@ -10,12 +10,13 @@ from PIL import Image
 
 from handdgcl.cli import main
 from handdgcl.data.store import Store
+from handdgcl.files import InputError
 from handdgcl.hands.camera import project as to_pixels
 from handdgcl.hands.raster import silhouettes
 from handdgcl.hands.topology import LEFT, RIGHT
 from handdgcl.report.presence import QUANTILE, fit_presence, without_hands
 from handdgcl.report.shipped import read_doubts, ship
-from handdgcl.train.checkpoint import load_model
+from handdgcl.train.checkpoint import load_model, read_checkpoint, write_checkpoint
 
 
 def test_a_shipped_model_predicts_the_same_and_doubts_other_pictures(
@@ -69,6 +70,14 @@ def test_presence_is_of_each_hand(tiny_store, hands):
         assert (gone[:, h] < 0.5).float().mean() > 0.8 and (gone[:, 1 - h] > 0.5).float().mean() > 0.8
     known = presence.probability(pixels(val.images(range(len(val)))))
     assert (known >= presence.limit).float().mean() == pytest.approx(QUANTILE, abs=1 / len(val))
+
+
+def test_half_a_shipped_model_is_refused(train, project, tmp_path):
+    shipped = ship(train(), project.store, tmp_path / "model.safetensors")
+    info, weights = read_checkpoint(shipped)
+    write_checkpoint(shipped, info, {k: v for k, v in weights.items() if not k.startswith("presence.")})
+    with pytest.raises(InputError, match="presence"):
+        read_doubts(shipped)
 
 
 def test_a_missing_hand_is_doubted(train, project, tmp_path, capsys, caplog):

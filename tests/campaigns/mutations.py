@@ -185,10 +185,11 @@ def main(count: int = 110, seed: int = 0) -> None:
             process.start()
             theirs.close()
             done = 0
-            if not ours.poll(PATIENCE_S) or process.exitcode:
-                raise SystemExit("the good files could not be made or read")
             try:
                 ours.recv()  # it has made its files
+            except EOFError:
+                raise SystemExit("the good files could not be made or read") from None
+            try:
                 while done < len(jobs) and ours.poll(PATIENCE_S):
                     said = ours.recv()
                     found[jobs[done][0]][said.split(" ")[0]] += 1
