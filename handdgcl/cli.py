@@ -75,8 +75,8 @@ def _add_predict(commands: argparse._SubParsersAction) -> None:
         "--box",
         type=_box,
         metavar="X,Y,W,H",
-        help="box around both hands in px, for every image (--box=-5,… where it starts outside); default: "
-        "the image's centre square",
+        help="box in px, tight around both hands, for every image (--box=-5,… where it starts outside; "
+        "InterHand2.6M's own bbox is 1.2 times that); default: the image's centre square",
     )
     predict.add_argument(
         "--boxes",

@@ -100,5 +100,5 @@ def read_records(folder: Path, split: str) -> dict:
 def settings(**changes) -> Data:
     """How to prepare it."""
     values = {"image_size": 96, "fill": 0.8, "min_brightness": 10.0, "max_unreadable": 0.0, "workers": 0}
-    values["max_dropped"] = 1.0
+    values["max_dropped"] = values["max_dark"] = 1.0
     return Data(source="", hands="open", **{**values, **changes})

@@ -10,9 +10,8 @@ K = np.array([[800.0, 0, 167], [0, 820, 256], [0, 0, 1]])
 
 
 def measured(prediction, truth, hands, **options):
-    return score(
-        check_arrays(prediction, name="P.npz"), check_arrays(truth, name="T.npz"), hands, **options
-    ).summary
+    files = (check_arrays(dict(part), name=f"{name}.npz") for part, name in ((prediction, "P"), (truth, "T")))
+    return score(*files, hands, **options).summary
 
 
 def with_value(array, value, *place):

@@ -131,33 +131,26 @@ def test_same_input_is_not_prepared_twice_other_input_is(folder, tmp_path, hands
     assert len(seen) == 6
 
 
-def test_unreadable_images_are_listed_and_dropped(folder, tmp_path, hands, small_parts):
-    missing, cut, other = image_paths(folder)[:3]
-    missing.unlink()
-    cut.write_bytes(cut.read_bytes()[:5000])
-    other.write_bytes(b"\x89PNG")
-    with pytest.raises(InputError, match=f"3 of 10 images are unreadable.*\n.*{missing.name}") as error:
-        prepare_split(folder, "train", tmp_path / "store", settings(max_unreadable=0.2), hands)
-    assert "max_unreadable" in str(error.value) and not (tmp_path / "store").exists()
-    counts = prepare_split(folder, "train", tmp_path / "store", settings(max_unreadable=0.3), hands)
-    assert counts.set_index("rule").loc["image is readable", ["dropped", "kept"]].tolist() == [3, 7]
-    listed = pd.read_csv(tmp_path / "store" / "unreadable.csv")
-    names = [path.relative_to(folder / "images/train").as_posix() for path in (missing, cut, other)]
-    assert sorted(listed.file_name) == sorted(names)
-    assert not set(names) & set(Store(tmp_path / "store").table.file_name)
-
-
-def test_dark_images_are_dropped(folder, tmp_path, hands):
-    dark, dim = image_paths(folder)[:2]
+def test_dark_images_and_hands_in_the_dark_are_dropped(folder, tmp_path, hands):
+    dark, dim, blue, lamp = image_paths(folder)[:4]
     dark.write_bytes(random_jpeg(np.random.default_rng(0), brightness=9))
     dim.write_bytes(random_jpeg(np.random.default_rng(0), brightness=11))
-    blue = np.zeros((512, 334, 3), np.uint8)
-    blue[..., 2] = 60  # a mean of 20 over the channels
-    image_paths(folder)[2].write_bytes(simplejpeg.encode_jpeg(blue))
+    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    image[..., 2] = 60  # a mean of 20 over the channels
+    blue.write_bytes(simplejpeg.encode_jpeg(image))
+    image[:] = 0
+    image[:30] = 255  # away from the hands
+    lamp.write_bytes(simplejpeg.encode_jpeg(image))
+    for limit in ("max_dark", "max_dropped"):
+        with pytest.raises(InputError, match=f"1 of 10 .*{limit}"):
+            prepare_split(folder, "train", tmp_path / "store", settings(**{limit: 0.05}), hands)
     counts = prepare_split(folder, "train", tmp_path / "store", settings(), hands)
-    assert counts.set_index("rule").loc["image mean >= 10", ["dropped", "kept"]].tolist() == [1, 9]
+    dropped = counts.set_index("rule").dropped
+    assert dropped["image mean >= 10"] == dropped["crop mean >= 10"] == 1
     pd.testing.assert_frame_equal(counts, pd.read_csv(tmp_path / "store" / "counts.csv"))
-    assert not Store(tmp_path / "store").table.file_name.map(dark.as_posix().endswith).any()
+    names = {path.relative_to(folder / "images/train").as_posix() for path in (dark, lamp)}
+    left = set(Store(tmp_path / "store").table.file_name)
+    assert len(left) == 8 and not names & left
 
 
 def test_a_single_vertex_behind_the_camera_is_enough(folder, tmp_path, hands):

@@ -2,26 +2,25 @@
 
 import os
 import resource
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import simplejpeg
 import torch
 from layout import HEIGHT, WIDTH, image_paths, read_records, settings, write_records
 
 from handdgcl.data.prepare import prepare_split
+from handdgcl.data.store import Store
 from handdgcl.files import InputError
 from handdgcl.hands.topology import HANDS
 
 
-def halved(path):
-    image = simplejpeg.decode_jpeg(path.read_bytes())
-    path.write_bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(image[::2, ::2])))
-
-
-def turned(path):
-    image = simplejpeg.decode_jpeg(path.read_bytes())
-    path.write_bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(np.rot90(image))))
+def redrawn(change):
+    """Spoil by encoding the image anew, changed."""
+    encode = lambda image: simplejpeg.encode_jpeg(np.ascontiguousarray(change(image)))
+    return lambda path: path.write_bytes(encode(simplejpeg.decode_jpeg(path.read_bytes())))
 
 
 def piped(path):
@@ -29,28 +28,47 @@ def piped(path):
     os.mkfifo(path)
 
 
-@pytest.mark.parametrize(
-    ("spoil", "reason"), [(halved, "167 x 256 px"), (turned, "512 x 334 px"), (piped, "not a file")]
-)
-def test_an_image_that_is_not_the_annotated_one_is_unreadable(folder, tmp_path, hands, spoil, reason):
-    spoil(image_paths(folder)[0])
-    with pytest.raises(InputError, match=f"1 of 10 images are unreadable.*\n.*{reason}"):
-        prepare_split(folder, "train", tmp_path / "store", settings(), hands)
-
-
-def test_an_image_larger_than_annotated_is_not_decoded(folder, tmp_path, hands):
-    path = image_paths(folder)[0]
+def announced_huge(path):
     content = bytearray(path.read_bytes())
     at = content.index(b"\xff\xc0") + 5
     content[at : at + 4] = (60_000).to_bytes(2, "big") * 2
     path.write_bytes(content)
+
+
+SPOILED = {  # and the reason that is listed
+    "No such file": Path.unlink,
+    "not a file": piped,
+    "JPEG": lambda path: path.write_bytes(path.read_bytes()[:5000]),
+    "JPEG ": lambda path: path.write_bytes(b"\x89PNG"),
+    "167 x 256 px": redrawn(lambda image: image[::2, ::2]),
+    "512 x 334 px": redrawn(np.rot90),
+    "60000 x 60000 px": announced_huge,
+}
+
+
+def test_images_that_are_not_the_annotated_ones_are_listed_and_dropped(folder, tmp_path, hands):
+    spoiled = dict(zip(SPOILED, image_paths(folder), strict=False))
+    for reason, path in spoiled.items():
+        SPOILED[reason](path)
+    prepare = lambda **limits: prepare_split(folder, "train", tmp_path / "store", settings(**limits), hands)
+    with pytest.raises(InputError, match=r"4 of 10 images .*data\.max_unreadable = 30.00%.*\n.*image"):
+        prepare(max_unreadable=0.3)
+    with pytest.raises(InputError, match=r"3 of 10 images .*data\.max_dropped = 20.00%"):
+        prepare(max_unreadable=0.4, max_dropped=0.2)
+    assert not (tmp_path / "store").exists()
     limit = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (2**33, limit[1]))
     try:
-        with pytest.raises(InputError, match="60000 x 60000 px, annotated"):
-            prepare_split(folder, "train", tmp_path / "store", settings(), hands)
+        counts = prepare(max_unreadable=0.4).set_index("rule")
     finally:
         resource.setrlimit(resource.RLIMIT_AS, limit)
+    assert counts.loc[["image is readable", "image of its annotated size"], "dropped"].tolist() == [4, 3]
+    listed = pd.read_csv(tmp_path / "store" / "unreadable.csv").set_index("file_name").reason
+    names = {reason: path.relative_to(folder / "images/train").as_posix() for reason, path in spoiled.items()}
+    assert len(listed) == 7 and all(reason.strip() in listed[name] for reason, name in names.items())
+    assert not set(names.values()) & set(Store(tmp_path / "store").table.file_name)
+    with pytest.raises(InputError, match="max_unreadable"):  # a limit changed since
+        prepare(max_unreadable=0.3)
 
 
 def each_camera(field, edit):
@@ -94,16 +112,6 @@ def test_cameras_and_fits_in_another_unit_or_frame(folder, tmp_path, hands, edit
     with pytest.raises(InputError, match=message):
         prepare_split(folder, "train", tmp_path / "store", settings(max_dropped=0.1), hands)
     assert not (tmp_path / "store").exists()
-
-
-def test_hands_in_the_dark_are_dropped_though_the_picture_is_bright(folder, tmp_path, hands):
-    prepare_split(folder, "train", tmp_path / "store", settings(), hands)
-    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-    image[:30] = 255
-    image_paths(folder)[0].write_bytes(simplejpeg.encode_jpeg(image))
-    counts = prepare_split(folder, "train", tmp_path / "dark", settings(), hands).set_index("rule")
-    assert counts.loc["image mean >= 10", "dropped"] == 0
-    assert counts.loc["crop mean >= 10", ["dropped", "kept"]].tolist() == [1, 9]
 
 
 def keypoints(folder, hands):

@@ -29,7 +29,8 @@ _DROPPED = b"dropped"
 class Dropped(msgspec.Struct):
     """What a part left out; kept in its file's metadata."""
 
-    unreadable: list[tuple[str, str]]  # (file name, reason) of each image that is missing or does not decode
+    unreadable: list[tuple[str, str]]  # (file name, reason) of each image without pixels that can be used
+    resized: int = 0  # of those, images of another size than annotated
     dark: int = 0  # images below `data.min_brightness`
     behind: int = 0  # images with a vertex that is not in front of the camera
     outside: int = 0  # images in which a hand has no vertex
@@ -126,6 +127,7 @@ def _crops(job: Job, rows: range, vertices: np.ndarray, points: np.ndarray) -> t
             image = read_jpeg(f"{job.selection.images}/{name}", *size[i])
         except (OSError, ValueError) as error:
             dropped.unreadable.append((name, getattr(error, "strerror", None) or str(error)))
+            dropped.resized += isinstance(error, AnotherSizeError)
             continue
         if brightness(image) < data.min_brightness:
             dropped.dark += 1
@@ -147,12 +149,16 @@ def brightness(image: np.ndarray) -> float:
     return sum(cv2.mean(image)[:3]) / 3
 
 
+class AnotherSizeError(ValueError):
+    """An image whose size is not the annotated one."""
+
+
 def read_jpeg(path: str, width: int, height: int) -> np.ndarray:
     """`[height, width, 3]` uint8, RGB.
 
     Raises:
-        OSError, ValueError: it is missing, no file, does not decode, or is of another size: then its
-            annotations mean other places.
+        OSError, ValueError: it is missing, no file or does not decode.
+        AnotherSizeError: its annotations mean other places.
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise ValueError("not a file")
@@ -160,7 +166,7 @@ def read_jpeg(path: str, width: int, height: int) -> np.ndarray:
         content = file.read()
     found = simplejpeg.decode_jpeg_header(content)[1::-1]  # before memory is set aside for it
     if found != (width, height):
-        raise ValueError(f"{found[0]} x {found[1]} px, annotated as {width} x {height}")
+        raise AnotherSizeError(f"{found[0]} x {found[1]} px, annotated as {width} x {height}")
     return simplejpeg.decode_jpeg(content, "RGB")
 
 

@@ -26,6 +26,11 @@ from handdgcl.project import SPLITS
 from handdgcl.render.dataset import one_thread_each, twin_folder, write_dataset
 
 GENERATED = "generated"  # the value of `data.source` that asks for a rendered data set
+_REMEDIES = {  # by the limit that is broken
+    "max_unreadable": "fetch them again",
+    "max_dark": "are they of 8 bits, as they were published?",
+    "max_dropped": "are images, cameras and fits of one set, in px, mm and metres?",
+}
 _FORMAT = 2  # a new number discards what an earlier version left
 
 
@@ -71,14 +76,15 @@ def prepare_split(folder: str | Path, split: str, out: Path, data: Data, hands: 
 
     Raises:
         InputError: the input is malformed, more than `data.max_unreadable` of the images are unreadable
-            or a rule drops more than `data.max_dropped`, no sample is left, or a file cannot be written (a
-            full disk).
+            or a rule drops more than its limit (`_rules`), no sample is left, or a file cannot be written
+            (a full disk).
     """
     out, folder = Path(out), Path(folder)
     work = out.with_name(f"{out.name}.partial")
     selection = read_split(folder, split)
     fingerprint = _fingerprint(selection, data, hands)
     if _is_made(out, fingerprint):
+        _collect(Job(selection, data, hands, out))  # within limits that were changed since
         return pd.read_csv(out / "counts.csv")
     check_keypoints(folder, split, selection, hands)
     _open_work(work, fingerprint)
@@ -192,29 +198,27 @@ def _check_dropped(job: Job, made: list[Dropped]) -> None:
         InputError: one does; the message names the rule, its limit and the first images.
     """
     total, unreadable = len(job.selection), [entry for dropped in made for entry in dropped.unreadable]
-    if len(unreadable) > job.data.max_unreadable * total:
-        listed = "\n".join(f"  {job.selection.images / name}: {reason}" for name, reason in unreadable[:5])
-        raise InputError(
-            f"{job.selection.images}: {len(unreadable)} of {total} images are unreadable, more than "
-            f"data.max_unreadable = {job.data.max_unreadable:.2%}; fetch them again. The first:\n{listed}"
-        )
-    for rule, field in _rules(job.data).items():
-        count = sum(getattr(dropped, field) for dropped in made)
-        if count > job.data.max_dropped * total:
+    listed = "\n".join(f"  {job.selection.images / name}: {reason}" for name, reason in unreadable[:5])
+    for rule, (count, limit) in _rules(job.data, made).items():
+        if count > (most := getattr(job.data, limit)) * total:
             raise InputError(
                 f"{job.selection.images}: {count} of {total} images break the rule {rule!r}, more than "
-                f"data.max_dropped = {job.data.max_dropped:.2%}; are images, cameras and fits of one set, "
-                "in px, mm and metres?"
+                f"data.{limit} = {most:.2%}; {_REMEDIES[limit]}"
+                + (f". Unusable:\n{listed}" if listed else "")
             )
 
 
-def _rules(data: Data) -> dict[str, str]:
-    """The rules that need pixels or vertices, in their order, and where `Dropped` counts them."""
+def _rules(data: Data, made: list[Dropped]) -> dict[str, tuple[int, str]]:
+    """The rules that need pixels or vertices, in their order: images that break one, its limit's name."""
+    count = lambda field: sum(getattr(dropped, field) for dropped in made)
+    unreadable = sum(len(dropped.unreadable) for dropped in made) - count("resized")
     return {
-        f"image mean >= {data.min_brightness:g}": "dark",
-        "hands in front of the camera": "behind",
-        "both hands in the picture": "outside",
-        f"crop mean >= {data.min_brightness:g}": "black",
+        "image is readable": (unreadable, "max_unreadable"),
+        "image of its annotated size": (count("resized"), "max_dropped"),
+        f"image mean >= {data.min_brightness:g}": (count("dark"), "max_dark"),
+        "hands in front of the camera": (count("behind"), "max_dropped"),
+        "both hands in the picture": (count("outside"), "max_dropped"),
+        f"crop mean >= {data.min_brightness:g}": (count("black"), "max_dropped"),
     }
 
 
@@ -224,8 +228,7 @@ def _collect(job: Job) -> tuple[pd.DataFrame, pd.DataFrame, list[int]]:
     made = [dropped for _, dropped in parts]
     _check_dropped(job, made)
     unreadable = [entry for dropped in made for entry in dropped.unreadable]
-    counted = {"image is readable": len(unreadable)}
-    counted |= {rule: sum(getattr(d, field) for d in made) for rule, field in _rules(job.data).items()}
+    counted = {rule: count for rule, (count, _) in _rules(job.data, made).items()}
     kept = len(job.selection) - np.cumsum(list(counted.values()))
     rows = zip(counted, counted.values(), counted.values(), kept, strict=True)
     counts = pd.concat([job.selection.counts, pd.DataFrame(rows, columns=job.selection.counts.columns)])

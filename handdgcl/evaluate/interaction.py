@@ -35,7 +35,7 @@ from handdgcl.hands.topology import HANDS
 from handdgcl.model.metrics import MM
 
 GRID, FILL = 128, 0.5  # cells per side of a mask; the true pair takes half of them
-_CHUNK = 32  # pairs that one process takes at a time; fewer are not worth another process
+_CHUNK = 16  # pairs that one process takes at a time; fewer are not worth another process
 _PROCESSES = 8  # at most: each takes seconds to start
 
 ERRORS = (

@@ -25,6 +25,12 @@ COSINE = (0.5, 0.99)
 OPEN = (0.02, 0.95)  # of the way from solved to chance
 
 
+def chance(config: Config) -> float:
+    """L_self of a contrast that tells nothing: the batches of all processes and the queue are its pool."""
+    processes = config.train.devices * config.train.nodes
+    return -np.log(config.train.batch_size * processes + config.contrast.queue)
+
+
 def vital_signs(curves: pd.DataFrame, config: Config) -> pd.DataFrame:
     """The signs of each run that has terms of its own.
 
@@ -37,7 +43,6 @@ def vital_signs(curves: pd.DataFrame, config: Config) -> pd.DataFrame:
     """
     loss = config.loss
     weighs = {"self": loss.contrast, "cross": loss.contrast * loss.cross, "consistent": loss.consistent}
-    chance = -np.log(config.train.batch_size + config.contrast.queue)
     last = curves.sort_values("epoch", kind="stable").groupby(["row", "seed"], sort=False).tail(1)
     lines = []
     for run in last.to_dict("records"):
@@ -51,7 +56,7 @@ def vital_signs(curves: pd.DataFrame, config: Config) -> pd.DataFrame:
             signs += [COSINE[0] <= run["cos_disturbed"] <= COSINE[1]]
             signs += [run["cos_disturbed"] > run["cos_images"]]
         if "self" in row.terms:
-            found["self_open"] = run["train_self"] / chance
+            found["self_open"] = run["train_self"] / chance(config)
             if weighs["self"]:
                 signs.append(OPEN[0] <= found["self_open"] <= OPEN[1])
         lines.append({"row": row.name, "seed": run["seed"], **found, "alive": all(signs)})
