@@ -132,9 +132,9 @@ def _box(text: str) -> tuple[float, ...]:
 
 def _predict(options: argparse.Namespace) -> int:
     from handdgcl.evaluate import load_model
+    from handdgcl.report.doubts import read_doubts
     from handdgcl.report.photograph import Box, find_images, read_boxes
     from handdgcl.report.predict import predict_image
-    from handdgcl.report.shipped import read_doubts
 
     images = find_images(options.images)
     boxes = read_boxes(options.boxes) if options.boxes else {}
@@ -168,6 +168,6 @@ def _score(options: argparse.Namespace) -> None:
 
     prediction, truth = read_hand_file(options.pred), read_hand_file(options.truth)
     found = score(prediction, truth, load_hands(options.hands), interaction=not options.positions)
-    print(score_table(found.summary), flush=True)  # first: writing can fail
+    print(score_table(found), flush=True)  # first: writing can fail
     if options.out:
-        write_json(options.out, found.summary | {"hands": options.hands})
+        write_json(options.out, found | {"hands": options.hands})

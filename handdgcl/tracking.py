@@ -77,19 +77,9 @@ def _is_known(uri: str, run_id: str) -> bool:
     from mlflow.exceptions import MlflowException
 
     try:
-        MlflowClient(uri).get_run(run_id)
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return False
-        raise
-    return True
-
-
-def log_results(logger: MLFlowLogger, metrics: dict[str, float], folder: Path) -> None:
-    """Add a finished run's test metrics and result files."""
-    logger.log_metrics({f"test_{name}": value for name, value in metrics.items()})
-    for file in sorted(folder.iterdir()):
-        logger.experiment.log_artifact(logger.run_id, str(file))
+        return bool(MlflowClient(uri).get_run(run_id))
+    except MlflowException:
+        return False
 
 
 CODE = ("handdgcl", "notebooks", "conf", "dvc.yaml", "requirements.lock")  # what a result depends on

@@ -11,7 +11,7 @@ K = np.array([[800.0, 0, 167], [0, 820, 256], [0, 0, 1]])
 
 def measured(prediction, truth, hands, **options):
     files = (check_arrays(dict(part), name=f"{name}.npz") for part, name in ((prediction, "P"), (truth, "T")))
-    return score(*files, hands, **options).summary
+    return score(*files, hands, **options)
 
 
 def with_value(array, value, *place):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from handdgcl.report.familiar import QUANTILE, fit
+from handdgcl.report.doubts import QUANTILE, fit_familiar
 
 
 class Encoder:
@@ -31,7 +31,7 @@ def test_distance_is_mahalanobis_and_the_limit_a_quantile():
     random = np.random.default_rng(0)
     mixing = random.normal(size=(6, 6))
     train, val = (Features(random.normal(size=(n, 6)) @ mixing + 3) for n in (2500, 400))
-    familiar = fit(Encoder(), train, val)
+    familiar = fit_familiar(Encoder(), train, val)
     unit = lambda x: x / np.linalg.norm(x, axis=1, keepdims=True)
     seen = unit(train.values.numpy())
     inverse = np.linalg.inv(np.cov(seen.T) + 1e-4 * np.eye(6))

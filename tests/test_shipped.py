@@ -14,8 +14,7 @@ from handdgcl.files import InputError
 from handdgcl.hands.camera import project as to_pixels
 from handdgcl.hands.raster import silhouettes
 from handdgcl.hands.topology import LEFT, RIGHT
-from handdgcl.report.presence import QUANTILE, fit_presence, without_hands
-from handdgcl.report.shipped import read_doubts, ship
+from handdgcl.report.doubts import QUANTILE, fit_presence, read_doubts, ship, without_hands
 from handdgcl.train.checkpoint import load_model, read_checkpoint, write_checkpoint
 
 

@@ -64,11 +64,9 @@ class HandFile:
             InputError: some hands do and some do not, or `required` and one does not.
         """
         behind = self.points_3d[..., 2].min((1, 2)) <= 0
-        if behind.any() and (required or not behind.all()):
-            raise InputError(
-                f"{self.name}: left, right: sample {behind.argmax()} is not in front of the camera, "
-                f"{behind.sum()} such samples; give z > 0, or leave `intrinsics` out"
-            )
+        if required or not behind.all():
+            remedy = "give z > 0, or leave `intrinsics` out"
+            _refuse(behind, f"{self.name}: left, right", "is not in front of the camera", remedy)
         return not behind.any()
 
     def points(self, rows: slice, hands: Hands) -> Points:
@@ -82,13 +80,10 @@ class HandFile:
             for array in (self.vertices, self.joints)
         )
         points = Points(vertices, hands.joints(vertices) if joints is None else joints)
-        short = bone_scale(points.joints)[..., 0, 0] <= _SHORTEST_M
-        if short.any():
-            sample, hand = short.nonzero()[0].tolist()
-            raise InputError(
-                f"{self.name}: {HANDS[hand]}: sample {rows.start + sample} has a middle metacarpal of "
-                "length 0"
-            )
+        short = bone_scale(points.joints)[..., 0, 0].numpy() <= _SHORTEST_M
+        for hand, name in enumerate(HANDS):
+            said = "has a middle metacarpal of length 0"
+            _refuse(short[:, hand], f"{self.name}: {name}", said, first=rows.start)
         return points
 
     def camera(self, rows: slice) -> Tensor:
@@ -165,33 +160,31 @@ def _check(array: np.ndarray, shape: tuple, name: str) -> None:
         raise InputError(f"{name}: shape {list(array.shape)}; expected [{expected}]")
     if array.dtype.kind not in "fiu":
         raise InputError(f"{name}: holds {array.dtype}; numbers are wanted")
-    bad = ~np.isfinite(array).reshape(len(array), -1).all(1)
+    _refuse(~np.isfinite(array).reshape(len(array), -1).all(1), name, "is NaN or infinite")
+
+
+def _refuse(bad: np.ndarray, name: str, what: str, remedy: str = "", *, first: int = 0) -> None:
+    """Name the first bad sample of `[N]`; the first of them is the file's sample `first`."""
     if bad.any():
-        raise InputError(f"{name}: sample {bad.argmax()} is NaN or infinite; {bad.sum()} such samples")
+        end = f"; {remedy}" if remedy else ""
+        raise InputError(f"{name}: sample {first + bad.argmax()} {what}, {bad.sum()} such samples{end}")
 
 
 def _check_size(vertices: np.ndarray, name: str) -> None:
     """Refuse hands `[N, V, 3]` that are not in metres, all or some."""
     extent = np.ptp(vertices, axis=1).max(1)
-    size, large = float(np.median(extent)), extent > _LARGEST_M
+    size = float(np.median(extent))
     if not HAND_SIZE_M[0] <= size <= HAND_SIZE_M[1]:
         raise InputError(f"{name}: its hands are {size:.3g} long (median); metres are wanted")
-    if large.any():
-        raise InputError(
-            f"{name}: sample {large.argmax()} is {extent[large.argmax()]:.3g} long, "
-            f"{large.sum()} such samples; metres are wanted"
-        )
+    _refuse(extent > _LARGEST_M, name, f"is longer than {_LARGEST_M:g}", "metres are wanted")
 
 
 def _intrinsics(array: np.ndarray, count: int, name: str) -> np.ndarray:
     """K of every sample, `[N, 3, 3]`, from one or N."""
     _check(array, (3, 3) if array.ndim == 2 else (count, 3, 3), name)
     bad = (array[..., 2, :] != (0, 0, 1)).any(-1) | (array[..., [0, 1], [0, 1]] == 0).any(-1)
-    if bad.any():
-        raise InputError(
-            f"{name}: sample {bad.argmax()} is no camera matrix; [[fx, s, cx], [0, fy, cy], [0, 0, 1]] in px "
-            "is wanted"
-        )
+    wanted = "[[fx, s, cx], [0, fy, cy], [0, 0, 1]] in px is wanted"
+    _refuse(np.atleast_1d(bad), name, "is no camera matrix", wanted)
     focal = np.median(np.abs(array[..., [0, 1], [0, 1]]))
     if np.abs(array).max() > _LARGEST_PX:
         raise InputError(f"{name}: up to {np.abs(array).max():.3g}; px of the image are wanted")

@@ -42,8 +42,7 @@ def checked(prediction: HandFile, truth: HandFile, hands: Hands) -> tuple[HandFi
         if file.vertices is None:
             check_order(file, truth, hands)
         else:
-            notes += [check_meshes(file, hands), other_joints(file, hands)]
-            check_joints(file, hands)
+            notes += [check_meshes(file, hands), check_joints(file, hands)]
     notes += [check_axes(prediction, truth, hands, which) for which in ("both", *HANDS)]
     return prediction, [note for note in (*notes, *unsaid(prediction, truth, hands)) if note]
 
@@ -108,14 +107,17 @@ def signed_volume(vertices: Tensor, faces: Tensor) -> Tensor:
     return torch.linalg.det(corner).sum(-1) / 6
 
 
-def check_joints(file: HandFile, hands: Hands) -> None:
+def check_joints(file: HandFile, hands: Hands) -> str | None:
     """Given joints are those of the vertices, each in its place.
+
+    Returns:
+        a note where they are not quite the metric's, the regressor's on the vertices.
 
     Raises:
         InputError: they are not; the message names the joint.
     """
     if file.joints is None:
-        return
+        return None
     own, given = hands.joints(_share(file.vertices)), _share(file.joints)
     for hand, name in enumerate(HANDS):
         off = torch.cdist(given[:, hand], own[:, hand]).median(0).values  # [J, J]
@@ -126,13 +128,7 @@ def check_joints(file: HandFile, hands: Hands) -> None:
                     f"that of {name}'s vertices, nearest to {JOINTS[found]}; give metres, the same frame and "
                     f"the order {', '.join(JOINTS)}, or leave them out"
                 )
-
-
-def other_joints(file: HandFile, hands: Hands) -> str | None:
-    """A note where given joints are not the metric's, the regressor's on the vertices."""
-    if file.joints is None:
-        return None
-    off = (_share(file.joints) - hands.joints(_share(file.vertices))).norm(dim=-1).median(0).values  # [H,J]
+    off = (given - own).norm(dim=-1).median(0).values  # [H,J]
     if off.max() < SAME_JOINTS_M:
         return None
     hand, joint = divmod(int(off.argmax()), len(JOINTS))
@@ -150,11 +146,9 @@ def check_order(file: HandFile, truth: HandFile, hands: Hands) -> None:
     Raises:
         InputError: one does; the message names the joint.
     """
-    ours, true = (_joints(each, hands) for each in (file, truth))
-    ours, true = (each - each.mean(2, keepdim=True) for each in (ours, true))  # whatever the order is
-    ours, true = (
-        each / each.square().sum((2, 3), keepdim=True).sqrt().clamp(min=1e-9) for each in (ours, true)
-    )
+    centred = lambda joints: joints - joints.mean(2, keepdim=True)  # whatever the order is
+    shape = lambda of: torch.nn.functional.normalize(centred(_joints(of, hands)), dim=(2, 3))
+    ours, true = shape(file), shape(truth)
     enough = NEARER if len(file) >= TURN_PAIRS else NEARER / 2
     as_given, exchanged = ((each - true).norm(dim=-1).median() for each in (ours, ours.flip(1)))
     if exchanged < enough * as_given:

@@ -104,7 +104,8 @@ def evaluate_row(project: Project, row: str, seed: int) -> dict[str, float]:
         shutil.copyfile(checkpoint.with_name("curves.csv"), path)
     metrics = _measure(lambda batch: trained.network(batch.image), trained.hands, project, out, about)
     logger = tracking.run_logger(config, row=row, seed=seed, root=Path(), run_id=facts["mlflow_run"])
-    tracking.log_results(logger, metrics, out)
+    logger.log_metrics({f"test_{name}": value for name, value in metrics.items()})
+    logger.experiment.log_artifacts(logger.run_id, str(out))
     return metrics
 
 

@@ -1,6 +1,5 @@
 """Any method's hands measured by the code that measures ours."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -72,14 +71,6 @@ PROTOCOL = {
 }
 
 
-@dataclass(frozen=True)
-class Score:
-    """Errors of a prediction."""
-
-    samples: pd.DataFrame  # a line for each pair and hand: index, iou where there is a camera, hand, errors
-    summary: dict  # what `handdgcl score` writes as JSON
-
-
 class Pairs(NamedTuple):
     """What is compared, and with which camera."""
 
@@ -89,13 +80,16 @@ class Pairs(NamedTuple):
     camera: bool  # the prediction can be seen in the image
 
 
-def score(prediction: HandFile, truth: HandFile, hands: Hands, *, interaction: bool = True) -> Score:
+def score(prediction: HandFile, truth: HandFile, hands: Hands, *, interaction: bool = True) -> dict:
     """Measure predicted against true hands: all metrics of this project.
 
     Args:
         prediction, truth: the same N pairs, in the same order or with `image_id`.
         hands: the model whose vertices these are; gives joints and faces.
         interaction: also penetration, contacts and masks, which are most of the work.
+
+    Returns:
+        what `handdgcl score` writes as JSON.
 
     Raises:
         InputError: the files do not fit together, are not of this hand model, a metacarpal has no length, or
@@ -124,7 +118,7 @@ def score(prediction: HandFile, truth: HandFile, hands: Hands, *, interaction: b
     about = pd.DataFrame({"iou": overlap} if seen else {}, index=range(len(truth)))
     table = error_table(errors, about)
     summary = _summary(table, errors, pairs)
-    return Score(table, summary | {"notes": doubt + _notes(pairs, together, summary["metrics"])})
+    return summary | {"notes": doubt + _notes(pairs, together, summary["metrics"])}
 
 
 def pck_curve(per_joint_mm: Tensor) -> np.ndarray:

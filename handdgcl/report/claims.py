@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML, Markdown, display
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from handdgcl.report.differences import ALPHA, EXPLICIT, POWER
 from handdgcl.report.results import BASELINE, BEST, DGCLNET, row_title
@@ -120,9 +121,9 @@ def questions(asked: pd.DataFrame, sign: int) -> dict[str, float]:
 
 def holm(p: pd.Series) -> pd.Series:
     """p corrected for all questions asked at once (Holm, 1979); NaN is not a question."""
-    ordered = p.dropna().sort_values()
-    corrected = (ordered * np.arange(len(ordered), 0, -1)).cummax().clip(upper=1)
-    return corrected.reindex(p.index)
+    asked = p.dropna()
+    corrected = multipletests(asked, method="holm")[1] if len(asked) else []
+    return pd.Series(corrected, asked.index, float).reindex(p.index)
 
 
 def seeds_needed(asked: pd.DataFrame) -> float:

@@ -20,9 +20,9 @@ from handdgcl.evaluate import Trained
 from handdgcl.files import InputError, replacing, write_json
 from handdgcl.hands.camera import relative_root, square_crop, weak_perspective
 from handdgcl.hands.topology import HANDS, JOINTS, ROOT_JOINT
+from handdgcl.report.doubts import Doubts
 from handdgcl.report.photograph import Box, read_image
 from handdgcl.report.pictures import draw_hands, draw_skeletons
-from handdgcl.report.shipped import Doubts
 
 CAMERA_TO_VIEWER = np.array([1.0, -1.0, -1.0])
 FORMATS = ("obj", "glb")

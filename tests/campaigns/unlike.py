@@ -33,8 +33,7 @@ from handdgcl.hands.camera import square_crop
 from handdgcl.hands.topology import HANDS
 from handdgcl.project import SPLITS, Project, enter_project
 from handdgcl.render import write_dataset
-from handdgcl.report.familiar import features
-from handdgcl.report.shipped import Doubts, read_doubts
+from handdgcl.report.doubts import Doubts, features, read_doubts
 
 COUNT = 100
 OUT = Path("reports/reliability")
@@ -111,7 +110,7 @@ def main() -> None:
     project, random = enter_project(), np.random.default_rng(0)
     model, doubts = load_model(SHIPPED), read_doubts(SHIPPED)
     store = Store(project.store / "test")
-    known = features(model.network, store, np.arange(len(store)))
+    known = features(model.network, store, len(store))
     kinds = {name: [make() for _ in range(COUNT)] for name, make in made(store.size, random).items()}
     with matplotlib.cbook.get_sample_data("grace_hopper.jpg") as file:
         photographs = {"a face": np.array(Image.open(file).convert("RGB"))}
