@@ -70,11 +70,13 @@ def test_layout_and_counts(dataset):
         assert set(kinds) == {image["id"] for image in data["images"]}
         assert list(kinds.values()).count("interacting") >= getattr(GENERATE.images, split)
         assert set(kinds.values()) & {"right", "left"}  # for the selection to drop
+        means = []
         for image in data["images"]:
             jpeg = (dataset / "images" / split / image["file_name"]).read_bytes()
             pixels = simplejpeg.decode_jpeg(jpeg, colorspace="RGB")
             assert pixels.shape == (image["height"], image["width"], 3)
-            assert pixels.mean() > 12  # the benchmark drops images below 10
+            means.append(pixels.mean())
+        assert min(means) > 12 and np.std(means) > 1  # the benchmark drops images below 10; looks vary
         root = dataset / "images" / split
         files = {str(p.relative_to(root)) for p in root.glob("**/*.jpg")}
         assert files == {image["file_name"] for image in data["images"]}

@@ -18,7 +18,6 @@ from handdgcl.evaluate import run
 from handdgcl.evaluate.run import evaluate_mean_hand, evaluate_project, evaluate_row, split_errors
 from handdgcl.files import InputError
 from handdgcl.project import Project
-from handdgcl.rows import get_row
 from handdgcl.train.checkpoint import load_model, read_checkpoint, write_checkpoint
 
 
@@ -107,7 +106,7 @@ def test_the_mean_hand_is_the_mean_of_training_in_unit_bones(project, hands):
     expected = 1000 * np.linalg.norm(own * bone_of(train).mean() - relative(test), axis=-1).mean()
     assert metrics["mrrpe_mm"] == pytest.approx(expected, rel=1e-4)
     assert "pixel_px" not in metrics and "mask_iou" not in metrics  # it has no camera
-    assert metrics["penetration_depth_mm"] >= 0 and metrics["true_penetration_depth_mm"] >= 0
+    assert np.isfinite([metrics["penetration_depth_mm"], metrics["true_penetration_depth_mm"]]).all()
 
 
 def test_one_sample_is_enough(train_anew, project, hands):
@@ -170,10 +169,3 @@ def test_a_checkpoint_is_used_with_its_own_hands_only(train, tmp_path):
         write_pickle(tmp_path / f"MANO_{hand.upper()}.pkl", licensed(model))
     with pytest.raises(InputError, match="other hand models"):
         load_model(checkpoint, hands=str(tmp_path))
-
-
-@pytest.mark.parametrize("name", ["baseline", "mask", "similarity"])
-def test_a_checkpoint_gives_back_what_its_row_has(train, name):
-    trained = load_model(train(name))
-    assert (trained.dgclnet is None) == (name == "baseline")
-    assert trained.dgclnet is None or trained.dgclnet.terms == get_row(name).terms

@@ -74,7 +74,9 @@ def test_hands_against_a_boolean_and_signed_distances(pairs, faces):
         depths = [-signed_distance(pair[1 - h], sealed[h], faces[h])[0].min() for h in (LEFT, RIGHT)]
         assert errors["penetration_volume_cm3"][k] == pytest.approx(volume / 1000, rel=1e-3, abs=1e-6)
         assert errors["penetration_depth_mm"][k] == pytest.approx(max(*depths, 0), abs=1e-6)
-        assert errors["penetration_depth_mm"][k] == pytest.approx(pair_contact(pair, faces)["penetration_mm"])
+        found = pair_contact(pair, faces)
+        assert found["penetration_mm"] == pytest.approx(max(*depths, 0), abs=1e-6)
+        assert found["distance_mm"] == pytest.approx(max(-max(depths), 0), abs=1e-6)
     assert errors["penetration_depth_mm"][0] == errors["penetration_volume_cm3"][0] == 0
     assert errors["penetration_depth_mm"][-1] > 5 and errors["penetration_volume_cm3"][-1] > 1
 

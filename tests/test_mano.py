@@ -13,7 +13,7 @@ from smplx.utils import Struct
 
 from handdgcl.files import InputError
 from handdgcl.hands import load_hands
-from handdgcl.hands.mano import Hands, fix_left_shape
+from handdgcl.hands.mano import Hands
 from handdgcl.hands.topology import (
     FINGERTIP_VERTICES,
     HANDS,
@@ -108,16 +108,6 @@ def test_rest_pose_is_the_template_and_its_joints_the_regressors(hands, models):
             tip = FINGERTIP_VERTICES.get(name[:-1]) if name.endswith("4") else None
             expected = rest[MANO_JOINTS.index(name)] if tip is None else model["v_template"][tip]
             np.testing.assert_allclose(joints[hand, j], expected, atol=1e-6)
-
-
-def test_left_shape_fix_is_applied_exactly_when_needed_and_once(models):
-    left, right = models
-    wrong = with_shape_x(left, -1)
-    np.testing.assert_array_equal(wrong["shapedirs"][:, 0], right["shapedirs"][:, 0])  # as distributed
-    fixed = fix_left_shape(wrong, right)
-    np.testing.assert_array_equal(fixed["shapedirs"], left["shapedirs"])
-    assert fix_left_shape(fixed, right) is fixed and fix_left_shape(left, right) is left
-    np.testing.assert_array_equal(wrong["shapedirs"][:, 0], right["shapedirs"][:, 0])  # input untouched
 
 
 @pytest.mark.parametrize("sign", [-1, 1])

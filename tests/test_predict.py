@@ -110,9 +110,3 @@ def test_meshes_read_back_upright_and_not_mirrored(hands, tmp_path):
         assert np.array_equal(mesh.faces, hands.faces[hand].numpy())
         original = trimesh.Trimesh(vertices[hand], hands.faces[hand].numpy(), process=False)
         assert mesh.volume == pytest.approx(original.volume, rel=1e-4)  # its sign tells a mirrored hand
-
-
-def test_a_folder_that_cannot_be_written_is_named(trained, photograph, tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(InputError, match=r"two hands_overlay\.png"):
-        predict_image(photograph, trained, box=None, out=tmp_path / "file" / "out")
