@@ -119,6 +119,15 @@ def test_a_missing_twin_is_named_with_the_remedy(tiny_store, project):
         train_row("removal", 3, project)
 
 
+def test_twins_of_other_images_are_refused(twins, tmp_path):
+    for hand in HANDS:
+        twin_store(tmp_path / "val", hand).parent.mkdir()
+        twin_store(tmp_path / "val", hand).symlink_to(twin_store(twins / "train", hand))
+    (tmp_path / "val").symlink_to(twins / "val")
+    with pytest.raises(InputError, match=r"alone-left/val: not of the images of .*val"):
+        TwinStore(tmp_path / "val")
+
+
 def test_a_mirror_image_swaps_the_hands(batch):
     plain, mirrored = (part.image.split(3, 1) for part in batch)
     for k, other in enumerate((0, 2, 1)):

@@ -151,3 +151,13 @@ def test_fits_are_compared_with_the_keypoints_beside_them(folder, tmp_path, hand
     write_records(folder, "train", records)
     with pytest.raises(InputError, match="exchanged"):
         prepare_split(folder, "train", tmp_path / "store", settings(), hands)
+
+
+@pytest.mark.parametrize(
+    "content", [b"{", b'{"0": {"7": {}}}', b'{"0": {"7": {"world_coord": [[1, 2, 3]]}}}', b'{"9": {}}']
+)
+def test_keypoints_that_are_none_are_named(folder, tmp_path, hands, content):
+    keypoints(folder, hands)
+    next(folder.glob("annotations/train/*joint_3d.json")).write_bytes(content)
+    with pytest.raises(InputError, match=r"joint_3d\.json: "):
+        prepare_split(folder, "train", tmp_path / "store", settings(), hands)
