@@ -44,6 +44,12 @@ class Generate(_Section):
     cameras: Count  # views of one frame
     interacting: Share  # least share of samples whose hands overlap in the image or touch
     seed: Annotated[int, Meta(ge=0)]
+    azimuth_deg: Annotated[float, Meta(ge=0, le=180)] = (
+        20.0  # cameras stand so far to either side of the front
+    )
+    roll_deg: Annotated[float, Meta(ge=0, le=180)] = (
+        5.0  # they are turned about their axes (standard deviation)
+    )
     twins: bool = False  # each image again with either hand alone, for rows that learn to remove the other
 
 

@@ -76,3 +76,15 @@ def test_the_background_is_untouched_beside_the_hands(hands, scenes, monkeypatch
             drawn = rasterize(pixels, points[..., 2], torch.tensor(mesh.faces), **size).face[0].numpy() >= 0
             green = np.abs(drawing.astype(int) - [0, 255, 0]).max(2) < 25
             assert green[~drawn].mean() > 0.999 and green[drawn].mean() < 0.01
+
+
+@pytest.mark.parametrize(("azimuth", "roll"), [(20, 5), (180, 40)])
+def test_cameras_stand_as_far_round_and_are_turned_as_asked(azimuth, roll):
+    cameras = random_cameras(np.random.default_rng(0), 2000, azimuth_deg=azimuth, roll_deg=roll)
+    position, rotation = (np.stack([getattr(c, name) for c in cameras]) for name in ("position", "rotation"))
+    round_by = np.degrees(np.arctan2(position[:, 0], position[:, 2]))
+    assert 0.98 * azimuth < round_by.max() <= azimuth and -azimuth <= round_by.min() < -0.98 * azimuth
+    towards = -position / np.linalg.norm(position, axis=1, keepdims=True)
+    assert ((rotation[:, 2] * towards).sum(1) > 0.99).all()  # at the hands
+    up = rotation[:, :2, 1]  # where the world's y points in the image, whose own points down
+    assert np.degrees(np.arctan2(up[:, 0], -up[:, 1])).std() == pytest.approx(roll, rel=0.05)

@@ -156,7 +156,9 @@ class FrameRenderer:
     def render(self, frame: Frame) -> dict:
         """Write the frame's images; returns its records of the four annotation files."""
         capture, random = self._random(frame, "capture"), self._random(frame, "index")
-        look, cameras = random_appearance(capture), random_cameras(capture, self.generate.cameras)
+        look, around = random_appearance(capture), self.generate
+        turns = {"azimuth_deg": around.azimuth_deg, "roll_deg": around.roll_deg}
+        cameras = random_cameras(capture, around.cameras, **turns)
         pair = self._pair(frame, cameras, random)
         mesh = self.painter.mesh(pair, list(frame.shown), look, random)
         joints = self.hands.joints(torch.as_tensor(pair.vertices)[None])[0, :, list(INTERHAND_ORDER)].numpy()

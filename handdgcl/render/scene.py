@@ -20,9 +20,7 @@ _FRAMES_PER_CAPTURE = 8  # cameras, light and background change with the capture
 _SINGLE_SHARE = 0.02  # frames with one hand only, which the benchmark's selection drops
 _SIZES = ((512, 334), (334, 512))  # width, height of the data set's images
 _MARGIN_PX = 3
-_AZIMUTH_DEG = 20  # cameras stand in front of the person, at most so far to either side
 _ELEVATION_DEG = (0, 30)
-_ROLL_DEG = 5
 _ATTEMPTS = 12
 _MAX_FORESHORTENING = 0.8  # cosine: arms that point at a camera would hide the hands
 # linear RGB of skin from dark to light (after the Fitzpatrick scale), blended between neighbours
@@ -84,10 +82,16 @@ class Camera:
         return seen[..., :2] / seen[..., 2:] * self.focal + self.principal, seen
 
 
-def random_cameras(random: np.random.Generator, count: int) -> list[Camera]:
-    """The cameras of one capture: spread around the front, at various distances, all aimed at the hands."""
+def random_cameras(
+    random: np.random.Generator, count: int, *, azimuth_deg: float = 20.0, roll_deg: float = 5.0
+) -> list[Camera]:
+    """The cameras of one capture, at various distances, all aimed at the hands.
+
+    They are spread to `azimuth_deg` on either side of the front, and turned about their axes by `roll_deg`
+    (standard deviation).
+    """
     shares = (np.arange(count) + random.uniform(0, 1, count)) / count
-    azimuth = np.radians(_AZIMUTH_DEG * (2 * shares - 1))
+    azimuth = np.radians(azimuth_deg * (2 * shares - 1))
     elevation = np.radians(random.uniform(*_ELEVATION_DEG, count))
     distance = random.uniform(550, 1100, (count, 1))
     flat = np.cos(elevation)
@@ -96,7 +100,7 @@ def random_cameras(random: np.random.Generator, count: int) -> list[Camera]:
     forward = unit(random.normal(0, 12, (count, 3)) - position)
     right = unit(np.cross(forward, [0, 1, 0]))
     rotation = np.stack([right, np.cross(forward, right), forward], axis=1)
-    roll = Rotation.from_rotvec(random.normal(0, _ROLL_DEG, (count, 1)) * [0, 0, 1], degrees=True)
+    roll = Rotation.from_rotvec(random.normal(0, roll_deg, (count, 1)) * [0, 0, 1], degrees=True)
     size = np.array(_SIZES)[random.integers(len(_SIZES), size=count)]
     focal = random.uniform(0.75, 1.15, (count, 1)) * distance  # px per mm at the hands x distance
     fields = zip(
