@@ -4,6 +4,7 @@ The study reads the fits alone. The keypoints lie beside them and show what the 
 exchanged, another unit or frame.
 """
 
+import logging
 from pathlib import Path
 
 import msgspec
@@ -17,6 +18,8 @@ from handdgcl.files import InputError, regular
 from handdgcl.hands import Hands
 from handdgcl.hands.topology import HANDS, INTERHAND_ORDER, JOINT_COUNT
 
+log = logging.getLogger(__name__)
+
 FRAMES = 32  # looked at, evenly
 MOST_OFF_MM = 60.0  # fits are within a centimetre or two of the keypoints
 
@@ -29,6 +32,7 @@ def check_keypoints(folder: str | Path, split: str, selection: Selection, hands:
     """
     path = annotation_path(folder, split, "joint_3d")
     if not path.exists():
+        log.info("%s: not there, so the fits are not compared with keypoints", path)
         return
     fits = np.unique(np.linspace(0, len(selection.fits.pose) - 1, FRAMES).round().astype(int))
     given = _keypoints(path, selection, fits)
