@@ -43,6 +43,7 @@ reproduce: $(VENV)/installed
 	@$(VENV)/bin/dvc --version >/dev/null 2>&1 || { echo "$(VENV) does not run, as one that was moved: rm -r $(VENV), then again"; exit 1; }
 	@test "$$(git rev-parse --show-toplevel 2>/dev/null)" -ef . && git rev-parse --quiet --verify HEAD >/dev/null || { echo "no Git commit here, which DVC needs: clone the project,"; \
 		echo "or git init && git add -A && git -c user.name=me -c user.email=me@localhost commit -qm start"; exit 1; }
+	@test -s .dvc/tmp/rwlock || rm -f .dvc/tmp/rwlock  # a kill while DVC writes it leaves it empty, and DVC refuses that
 	@echo "profile $(PROFILE): on two cores, smoke takes minutes, default about an hour, long many; all can be interrupted"
 	@if grep -qx 'profile: $(PROFILE)' params.yaml; then set -- dvc repro; else set -- dvc exp run -S profile=$(PROFILE); fi; \
 	$(call supervised,"$$@")

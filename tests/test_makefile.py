@@ -43,6 +43,9 @@ def project(tmp_path):
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 @pytest.mark.parametrize(("number", "whole_group"), [(signal.SIGTERM, False), (signal.SIGINT, True)])
 def test_a_signal_ends_all_quietly(project, number, whole_group):
+    broken = project / ".dvc" / "tmp" / "rwlock"  # as a kill may leave it
+    broken.parent.mkdir(parents=True)
+    broken.touch()
     heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # a job in the background ignores it
     pipes = {"preexec_fn": heard, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     with subprocess.Popen(["make", "reproduce"], cwd=project, start_new_session=True, **pipes) as make:
@@ -50,6 +53,7 @@ def test_a_signal_ends_all_quietly(project, number, whole_group):
         while not said or not said[-1].startswith("running"):
             said.append(make.stdout.readline())
             assert said[-1], said
+        assert not broken.exists()
         started = psutil.Process(make.pid).children(recursive=True)
         (os.killpg if whole_group else os.kill)(make.pid, number)
         rest = make.communicate(timeout=20)[0]
