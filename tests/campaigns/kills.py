@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 OUT = ROOT / "reports" / "reliability" / "kills.json"
 SMALLER = ["profile=smoke", "train.epochs=2", "generate.images.train=48"]
 LAST = "tables"
-WAIT_S = 3, 40  # a start is killed after this, at random
+WAIT_S = 3, 30  # a start is killed after this, at random
 SAME = ("samples.csv", "joints.json", "curves.csv", "features.csv")  # metrics.json holds times
 
 
