@@ -1,4 +1,4 @@
-"""`python tests/campaigns/kills.py [KILLS]`: the pipeline, killed at random, ends as if it had not been.
+"""`python tests/campaigns/kills.py [KILLS [FOLDER]]`: the pipeline, killed at random, ends as if never killed.
 
 A clone runs `dvc repro` at smoke size without interruption. Another is killed again and again with all its
 processes (SIGKILL), at random moments over all stages, and started again; when it has come to its end, or the
@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,12 +22,13 @@ import psutil
 from dvc.utils.hydra import compose_and_dump
 
 from handdgcl import tracking
-from handdgcl.files import write_json
+from handdgcl.files import read_json, write_json
 
 ROOT = Path(__file__).parents[2]
 OUT = ROOT / "reports" / "reliability" / "kills.json"
 SMALLER = ["profile=smoke", "train.epochs=2", "generate.images.train=48"]
 LAST = "tables"
+STATE = "state.json"  # counts so far, in the folder
 WAIT_S = 3, 30  # a start is killed after this, at random
 SAME = ("samples.csv", "joints.json", "curves.csv", "features.csv")  # metrics.json holds times
 
@@ -51,7 +51,13 @@ def repair(folder: Path) -> bool:
 
 def start(folder: Path, log: Path) -> psutil.Popen:
     """`dvc repro` in a clone, as `make` starts it."""
-    environment = os.environ | {"PYTHONUTF8": "1", "DVC_NO_ANALYTICS": "1", "PYTHONPATH": str(folder)}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # of papermill
+    environment = os.environ | {
+        "PYTHONUTF8": "1",
+        "DVC_NO_ANALYTICS": "1",
+        "PYTHONPATH": str(folder),
+        "PATH": path,
+    }
     with log.open("wb") as file:
         command = [sys.executable, "-m", "dvc", "repro"]
         return psutil.Popen(command, cwd=folder, stdout=file, stderr=file, env=environment)
@@ -84,53 +90,64 @@ def leftovers(folder: Path) -> list[str]:
     return [str(path) for path in (folder / "runs").rglob(".[0-9]*-*")]
 
 
-def campaign(kills: int, folder: Path) -> dict:
-    """The counts."""
+def begin(folder: Path) -> None:
+    """The uninterrupted run, the clone to kill, and counts of nothing."""
     log, whole = folder / "log.txt", prepare(folder / "whole")
     if start(whole, log).wait():
         raise SystemExit(f"the uninterrupted run failed:\n{log.read_text(errors='replace')[-3000:]}")
-    expected, clone, failed, where = outputs(whole), prepare(folder / "killed"), [], Counter()
-    repaired = 0
-    while sum(where.values()) < kills:
-        repaired += repair(clone)
-        process = start(clone, log)
-        try:
-            if process.wait(random.uniform(*WAIT_S)):
-                failed.append(log.read_text(errors="replace")[-500:])
-            anew = True
-        except psutil.TimeoutExpired:
-            where[stage := stage_of(log)] += 1
-            kill(process)
-            time.sleep(1)  # kernels end when they find that papermill is gone
-            anew = where[stage] >= kills / 5 and stage == LAST
-        if anew:
-            shutil.rmtree(clone / "runs", ignore_errors=True)
-            (clone / "dvc.lock").unlink(missing_ok=True)
-        print(sum(where.values()), dict(where), len(failed), repaired, flush=True)
-    repaired += repair(clone)
-    last = start(clone, log).wait()
-    same = outputs(clone) == expected
-    return {
-        "kills": sum(where.values()),
-        "by_stage": dict(where),
-        "starts_that_failed": failed,
-        "lock_files_repaired": repaired,
-        "finished": last == 0,
-        "outputs_equal": same,
-        "files_compared": len(expected),
-        "leftovers": len(leftovers(clone)),
-    }
+    shutil.rmtree(folder / "killed", ignore_errors=True)
+    prepare(folder / "killed")
+    about = {"commit": tracking.commit(), "machine": tracking.machine()}
+    counts = {"by_stage": {}, "starts_that_failed": [], "lock_files_repaired": 0}
+    write_json(folder / STATE, counts | {"expected": outputs(whole), "about": about})
+
+
+def kill_once(clone: Path, log: Path, counts: dict, most: float) -> None:
+    """Start, kill at random, count; delete the runs after an end, or where the last stage had `most`."""
+    counts["lock_files_repaired"] += repair(clone)
+    process, stages = start(clone, log), counts["by_stage"]
+    try:
+        if process.wait(random.uniform(*WAIT_S)):
+            counts["starts_that_failed"].append(log.read_text(errors="replace")[-500:])
+        ended = True
+    except psutil.TimeoutExpired:
+        stage = stage_of(log)
+        stages[stage] = stages.get(stage, 0) + 1
+        kill(process)
+        time.sleep(1)  # kernels end when they find that papermill is gone
+        ended = stage == LAST and stages[stage] >= most
+    if ended:
+        shutil.rmtree(clone / "runs", ignore_errors=True)
+        (clone / "dvc.lock").unlink(missing_ok=True)
+
+
+def campaign(kills: int, folder: Path) -> dict:
+    """The counts; goes on from those in the folder."""
+    if not (folder / STATE).exists():
+        begin(folder)
+    clone, log, counts = folder / "killed", folder / "log.txt", read_json(folder / STATE)
+    expected, about = counts.pop("expected"), counts.pop("about")
+    while (done := sum(counts["by_stage"].values())) < kills and len(counts["starts_that_failed"]) < 5:
+        random.seed(done)
+        kill_once(clone, log, counts, kills / 5)
+        write_json(folder / STATE, counts | {"expected": expected, "about": about})
+        print(counts, flush=True)
+    counts["lock_files_repaired"] += repair(clone)
+    finished = start(clone, log).wait() == 0
+    counts |= {"kills": done, "finished": finished, "outputs_equal": outputs(clone) == expected}
+    return counts | {"files_compared": len(expected), "leftovers": len(leftovers(clone))} | about
 
 
 def main() -> None:
     """Kill, and write the counts."""
     kills = int(sys.argv[1]) if len(sys.argv) > 1 else 100
-    random.seed(0)
-    about = {"commit": tracking.commit(), "machine": tracking.machine()}  # of the clones, made first
-    with tempfile.TemporaryDirectory() as folder:
-        found = campaign(kills, Path(folder))
-    write_json(OUT, found | about)
+    folder = Path(sys.argv[2]) if len(sys.argv) > 2 else Path(tempfile.mkdtemp())
+    folder.mkdir(parents=True, exist_ok=True)
+    print(f"stopped, it goes on with: python tests/campaigns/kills.py {kills} {folder}", flush=True)
+    found = campaign(kills, folder)
+    write_json(OUT, found)
     print(found)
+    shutil.rmtree(folder)
 
 
 if __name__ == "__main__":
