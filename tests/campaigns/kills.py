@@ -1,4 +1,4 @@
-"""`python tests/campaigns/kills.py [KILLS [FOLDER]]`: the pipeline, killed at random, ends as if never killed.
+"""`python tests/campaigns/kills.py [KILLS [FOLDER]]`: killed at random, the pipeline ends as if never killed.
 
 A clone runs `dvc repro` at smoke size without interruption. Another is killed again and again with all its
 processes (SIGKILL), at random moments over all stages, and started again; when it has come to its end, or the
