@@ -13,7 +13,7 @@ from handdgcl.hands import Hands
 from handdgcl.hands.topology import RIGHT
 from handdgcl.model.graph import build_hierarchy
 from handdgcl.report.results import MEAN_HAND, row_title
-from handdgcl.rows import CONTROLS, FAMILIES, TABLE_2
+from handdgcl.rows import CONTROLS, FAMILIES, ROWS, TABLE_2
 
 _BRIGHT = seaborn.color_palette("colorblind").as_hex()
 _MUTED = seaborn.color_palette("dark").as_hex()
@@ -22,7 +22,9 @@ _PALE = seaborn.color_palette("Set2").as_hex()
 _COLOURS = ("#888888", "#222222", *(_BRIGHT[k] for k in (0, 9, 2, 4, 1, 3)))
 LOOKS = dict(zip((MEAN_HAND, *TABLE_2), zip(_COLOURS, "xsov^DP*", strict=True), strict=False))
 LOOKS |= dict(zip(CONTROLS, zip(_MUTED, cycle("<>phHd8"), strict=False), strict=False))
-LOOKS |= dict(zip(FAMILIES, zip(cycle(_PALE), cycle("<>phHd8"), strict=False), strict=False))
+_KINDS = list(dict.fromkeys(ROWS[row].family for row in FAMILIES))  # a family's rows share its colour
+_OF_FAMILIES = [_PALE[_KINDS.index(ROWS[row].family) % len(_PALE)] for row in FAMILIES]
+LOOKS |= dict(zip(FAMILIES, zip(_OF_FAMILIES, cycle("<>phHd8"), strict=False), strict=False))
 
 
 def row_look(titles: pd.Series) -> dict[str, dict]:
@@ -56,7 +58,12 @@ def learning_curves(curves: pd.DataFrame, labels: dict[str, str]) -> seaborn.Fac
     grid = seaborn.relplot(
         **{"data": table, "x": "epoch", "y": "value", "kind": "line", "errorbar": ("pi", 100)},
         **{"hue": "title", "style": "title", "dashes": False, **row_look(table["title"])},
-        **{"col": "panel", "col_wrap": min(3, len(shown)), "height": 2.6, "aspect": 1.2},
+        **{
+            "col": "panel",
+            "col_wrap": min(3, len(shown)),
+            "height": 2.6,
+            "aspect": 1.2 if len(shown) > 1 else 2.2,
+        },
         facet_kws={"sharey": False},
     )
     grid.set_titles("{col_name}").set_ylabels("")
