@@ -92,12 +92,12 @@ def leftovers(folder: Path) -> list[str]:
 
 def begin(folder: Path) -> None:
     """The uninterrupted run, the clone to kill, and counts of nothing."""
-    log, whole = folder / "log.txt", prepare(folder / "whole")
+    for leftover in ("whole", "killed"):
+        shutil.rmtree(folder / leftover, ignore_errors=True)
+    log, whole, _ = folder / "log.txt", prepare(folder / "whole"), prepare(folder / "killed")
+    about = {"commit": tracking.commit(), "machine": tracking.machine()}
     if start(whole, log).wait():
         raise SystemExit(f"the uninterrupted run failed:\n{log.read_text(errors='replace')[-3000:]}")
-    shutil.rmtree(folder / "killed", ignore_errors=True)
-    prepare(folder / "killed")
-    about = {"commit": tracking.commit(), "machine": tracking.machine()}
     counts = {"by_stage": {}, "starts_that_failed": [], "lock_files_repaired": 0}
     write_json(folder / STATE, counts | {"expected": outputs(whole), "about": about})
 
