@@ -62,9 +62,8 @@ class Data(_Section):
     fill: Kept  # share of the crop that the projected hands fill
     min_brightness: Weight  # darker images (mean of 0..255) are dropped
     max_unreadable: Share  # preparation fails above this share of unreadable images
-    workers: Annotated[
-        int, Meta(ge=0)
-    ]  # processes that generate, that load (of each training process, twice), threads that prepare
+    # Processes that generate, that load (of each training process, twice), threads that prepare; 0 = none.
+    workers: Annotated[int, Meta(ge=0)]
     max_dropped: Share = 0.1  # it fails above this share dropped by one rule that asks for pixels or vertices
     max_dark: Share = 0.5  # or by `min_brightness`, a rule of the benchmark's own
 
