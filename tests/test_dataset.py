@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import cv2
@@ -19,6 +20,7 @@ from handdgcl.config import Generate, Splits
 from handdgcl.files import InputError
 from handdgcl.hands.contact import seal, sealed_faces
 from handdgcl.hands.topology import INTERHAND_ORDER, LEFT, RIGHT
+from handdgcl.render import dataset as writing
 from handdgcl.render import picture, write_dataset
 
 SPLITS = ("train", "val", "test")
@@ -151,6 +153,19 @@ def test_bytes_do_not_depend_on_the_number_of_workers(dataset, tmp_path, hands):
     alone, together = contents(tmp_path / "alone"), contents(dataset)
     assert alone.keys() == together.keys()
     assert all(alone[name] == together[name] for name in alone)
+
+
+def test_a_worker_is_handed_no_more_than_a_pipe_holds(tmp_path, hands, monkeypatch):
+    handed = []
+
+    def pool(workers, context, *start):
+        handed.append(len(ForkingPickler.dumps(start)))
+        raise OSError
+
+    monkeypatch.setattr(writing, "ProcessPoolExecutor", pool)
+    with pytest.raises(InputError):
+        write_dataset(tmp_path / "set", GENERATE, hands, workers=16)
+    assert handed[0] < 2**15  # a pipe's 64 KiB hold a module's name and paths as well
 
 
 def test_a_full_disk_is_one_clear_error_and_leaves_nothing(tmp_path, hands, monkeypatch):

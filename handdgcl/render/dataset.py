@@ -7,6 +7,7 @@ not depend on the number of processes.
 import copy
 import logging
 import os
+import pickle
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -106,14 +107,17 @@ def twin_folder(folder: Path, hand: str) -> Path:
 def _render(frames: list[Frame], settings: tuple, workers: int) -> Iterator[dict]:
     """The frames' records in order, from `workers` processes (0 or 1: this one)."""
     if workers > 1:
-        pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, settings)
+        # Through shared memory: a start waits until what outgrows a pipe is read, so until that worker has
+        # imported everything, and they would start one after the other.
+        packed = torch.frombuffer(bytearray(pickle.dumps(settings)), dtype=torch.uint8).share_memory_()
+        pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (packed,))
         try:
             yield from pool.map(_render_frame, frames, chunksize=4)
         finally:
             pool.shutdown(cancel_futures=True)
         return
     with one_thread_each():
-        _start_worker(*settings)
+        _use(*settings)
         yield from map(_render_frame, frames)
 
 
@@ -133,12 +137,16 @@ def one_thread_each() -> Iterator[None]:
 _renderer: "FrameRenderer"  # of a worker process
 
 
-def _start_worker(*settings) -> None:
-    global _renderer
+def _start_worker(packed: torch.Tensor) -> None:
     if parent := parent_process():  # one that is killed cannot end its workers, which would wait for ever
         Thread(target=lambda: wait([parent.sentinel]) and os._exit(1), daemon=True).start()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+    _use(*pickle.loads(packed.numpy()))
+
+
+def _use(*settings) -> None:
+    global _renderer
     _renderer = FrameRenderer(*settings)
 
 
