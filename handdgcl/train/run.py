@@ -4,10 +4,9 @@ A run's identity is what decides the trained row: row, seed, parameters, trainin
 that training runs (`files.code_digest`). Where the outputs of that identity lie already, nothing is trained:
 a stage that DVC runs again for a new figure or seed takes seconds, a changed weight, layer or image trains.
 
-`python -m handdgcl.train.run ROW SEED` trains one row without its notebook, under torchrun or SLURM too.
+`python -m handdgcl.train ROW SEED` trains one row without its notebook, under torchrun or SLURM too.
 """
 
-import argparse
 import inspect
 import logging
 import os
@@ -25,12 +24,12 @@ from lightning.pytorch.loggers import MLFlowLogger
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_only
 
-from handdgcl.config import Config, load_config, to_dict
+from handdgcl.config import Config, to_dict
 from handdgcl.data.store import check_hands
 from handdgcl.data.twins import fingerprints
 from handdgcl.files import InputError, code_digest, digest, read_json, write_json
 from handdgcl.hands import load_hands
-from handdgcl.project import Project, enter_project, show_progress
+from handdgcl.project import Project
 from handdgcl.rows import ROWS, Row, get_row, parameters
 from handdgcl.tracking import run_logger
 from handdgcl.train.checkpoint import CHECKPOINT, RUN_FACTS, export
@@ -187,7 +186,7 @@ def _launch(run: Run, project: Project, *, changed: bool) -> None:
         raise InputError(f"row {name!r}: train.devices > 1 needs it in handdgcl/rows.py; or set that to 1")
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-        command += [f"--nproc-per-node={devices}", "-m", "handdgcl.train.run", name, str(run.seed)]
+        command += [f"--nproc-per-node={devices}", "-m", "handdgcl.train", name, str(run.seed)]
         command += ["--scratch"] if project.scratch else []
         if changed:
             write_json(Path(folder) / "config.json", to_dict(run.config))
@@ -213,21 +212,3 @@ def _logger(run: Run) -> MLFlowLogger:
     if not rank_zero_only.rank:
         write_json(run.work / RUN_FACTS, {"mlflow_run": logger.run_id})
     return logger
-
-
-def main() -> None:
-    """Train one row with the parameters of params.yaml."""
-    parser = argparse.ArgumentParser(prog="python -m handdgcl.train.run", description=main.__doc__)
-    parser.add_argument("row", choices=list(ROWS))
-    parser.add_argument("seed", type=int)
-    parser.add_argument("--scratch", action="store_true", help="leave the pipeline's outputs alone")
-    parser.add_argument("--config", type=Path, help="parameters that are not those of params.yaml")
-    arguments = parser.parse_args()
-    show_progress()
-    config = load_config(arguments.config) if arguments.config else None
-    project = enter_project(scratch=arguments.scratch)
-    train_row(arguments.row, arguments.seed, project, config=config)
-
-
-if __name__ == "__main__":
-    main()
