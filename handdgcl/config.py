@@ -173,12 +173,15 @@ class Config(_Section):
     loss: Loss
     train: Train
     families: list[str] = []  # rows of other methods' families, for Table 1
+    added: list[int] = []  # of `seeds`, those that were trained when results of the others were known
     rates: dict[str, Positive] = {}  # learning rate by row, where it is not train.lr
 
     def __post_init__(self):
         for name in ("seeds", "controls", "families"):
             if len(set(getattr(self, name))) < len(getattr(self, name)):
                 raise ValueError(f"{name} {getattr(self, name)}: one stands twice")
+        if not set(self.added) < set(self.seeds):
+            raise ValueError(f"added {self.added}: not some, but not all, of seeds {self.seeds}")
 
 
 class _Loader(yaml.SafeLoader):

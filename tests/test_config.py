@@ -22,6 +22,7 @@ from handdgcl.files import InputError
         ("seeds", []),
         ("seeds", [1, 2, 1]),
         ("seeds", [-1]),
+        ("added", [2**31]),  # no seed of the run
         ("controls", ["a", "a"]),
         ("profile", "../x"),
         ("profile", ""),

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import statistics
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from handdgcl.report.results import (
     dvc_metrics,
     fill_readme,
     mean_sd,
+    of_seeds,
     parameter_differences,
     provenance,
     read_results,
@@ -117,6 +119,15 @@ def test_different_origins_and_parameters_are_listed(rows):
     found = parameter_differences(results).set_index("value")
     assert set(found["parameter"]) == {"a.b"}
     assert found.loc["2", "runs"] == "mask-1" and "baseline-0" in found.loc["1", "runs"]
+
+
+def test_some_seeds_apart_are_as_if_only_they_had_been_run(rows, tmp_path_factory):
+    alone = tmp_path_factory.mktemp("alone")
+    for run in ("baseline-1", "baseline-2", "similarity-1", "similarity-2"):
+        shutil.copytree(rows / run, alone / run)
+    apart, wanted = of_seeds(read_results(rows), [1, 2]), read_results(alone)
+    for name, table in vars(wanted).items():
+        pd.testing.assert_frame_equal(getattr(apart, name).reset_index(drop=True), table, check_dtype=False)
 
 
 def test_without_a_baseline_there_is_no_difference(tmp_path):

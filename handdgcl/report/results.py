@@ -16,7 +16,8 @@ BASELINE, DGCLNET, BEST = "baseline", "dgclnet", "similarity"
 ERRORS = ("mpjpe", "mpvpe")
 TOLERANCE = 1e-4  # relative, between metrics.json and the mean of samples.csv: the rounding of the CSV
 README_MARKS = "<!-- results: written by notebooks/06_tables.ipynb -->", "<!-- end of results -->"
-_OF_NO_ROW = ("profile", "reports", "seeds", "controls", "families", "rates")  # parameters that decide none
+# Parameters that decide no row.
+_OF_NO_ROW = ("profile", "reports", "seeds", "added", "controls", "families", "rates")
 _REMEDY = "delete its folder and run `dvc repro` again"
 _RUN = ["row", "title", "seed"]
 
@@ -184,6 +185,12 @@ def table_2(results: Results) -> pd.DataFrame:
         columns += [f"{m}_{unit}" for unit in ("mm", "sd_mm", "difference_mm", "difference_sd_mm")]
     table = table.assign(title=[row_title(row) for row in rows]).reindex(columns=[*columns, "seeds"])
     return table.astype({"seeds": "Int64"}).rename_axis("row").reset_index()
+
+
+def of_seeds(results: Results, seeds: Iterable[int]) -> Results:
+    """The runs of these seeds alone."""
+    chosen = lambda table: table[table["seed"].isin(list(seeds))]
+    return Results(**{name: chosen(table) for name, table in vars(results).items()})
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
