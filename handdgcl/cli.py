@@ -2,13 +2,12 @@
 
 import argparse
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from handdgcl.files import InputError
+from handdgcl.project import BAD_INPUT, complain
 
-BAD_INPUT = 2  # exit code, as argparse's own
 SOME_FAILED = 1  # exit code where some images of several could not be used
 SHIPPED = Path(__file__).parents[1] / "reports" / "default" / "model.safetensors"
 
@@ -30,15 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return options.command(options) or 0
     except InputError as error:
-        _complain(error)
+        complain(error)
         return BAD_INPUT
     except KeyboardInterrupt:
         return 130  # as shells say it
-
-
-def _complain(error: InputError) -> None:
-    """One line."""
-    sys.stderr.write(f"handdgcl: {' '.join(str(error).split())}\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -148,7 +142,7 @@ def _predict(options: argparse.Namespace) -> int:
         try:
             written, words = predict_image(image, trained, box=box, out=options.out, **about)
         except InputError as error:  # the others are still wanted
-            _complain(error if str(image) in str(error) else InputError(f"{image}: {error}"))
+            complain(error if str(image) in str(error) else InputError(f"{image}: {error}"))
             failed += 1
             continue
         for path in written:

@@ -2,7 +2,10 @@
 
 import logging
 import os
+import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from handdgcl.files import InputError
 SPLITS = ("train", "val", "test")
 ROOT_MARK = "dvc.yaml"
 PARAMETERS = "params.yaml"
+BAD_INPUT = 2  # exit code, as argparse's own
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,21 @@ def enter_project(*, scratch: bool = False) -> Project:
         if folder.is_symlink() and not scratch:
             raise InputError(f"{folder}: a link, which DVC does not track; clone onto the disk that has room")
     return project
+
+
+@contextmanager
+def in_one_line() -> Iterator[None]:
+    """End a program whose input cannot be used with one line on stderr and `BAD_INPUT`, not a traceback."""
+    try:
+        yield
+    except InputError as error:
+        complain(error)
+        sys.exit(BAD_INPUT)
+
+
+def complain(error: InputError) -> None:
+    """One line on stderr."""
+    sys.stderr.write(f"handdgcl: {' '.join(str(error).split())}\n")
 
 
 def show_progress() -> None:

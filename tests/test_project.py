@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from handdgcl.files import InputError
-from handdgcl.project import Project, enter_project, project_root
+from handdgcl.project import BAD_INPUT, Project, enter_project, in_one_line, project_root
 
 ROOT = Path(__file__).parents[1]
 
@@ -49,3 +49,10 @@ def test_folders_that_dvc_would_refuse_after_the_work_are_refused_before_it(tmp_
     with pytest.raises(InputError, match=f"{link}: a link"):
         enter_project()
     enter_project(scratch=True)
+
+
+def test_bad_input_ends_a_program_in_one_line(capsys):
+    with pytest.raises(SystemExit) as stop, in_one_line():
+        raise InputError("params.yaml: no such file;\n  make one")
+    assert stop.value.code == BAD_INPUT
+    assert capsys.readouterr().err == "handdgcl: params.yaml: no such file; make one\n"

@@ -21,7 +21,7 @@ from nbformat import NotebookNode
 from pygments.formatters import HtmlFormatter
 
 from handdgcl.files import InputError, replacing
-from handdgcl.project import Project, enter_project, show_progress
+from handdgcl.project import Project, enter_project, in_one_line, show_progress
 
 SOURCES = Path("notebooks")  # what links in a notebook are relative to
 INDEX = "06_tables"  # the lesson that is the report's first page
@@ -189,5 +189,6 @@ def _webp(png: str) -> str:
 
 if __name__ == "__main__":
     show_progress()
-    for written in render_profile(enter_project()):
-        log.info("%s", written)
+    with in_one_line():
+        for written in render_profile(enter_project()):
+            log.info("%s", written)

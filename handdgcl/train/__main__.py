@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from handdgcl.config import load_config
-from handdgcl.project import enter_project, show_progress
+from handdgcl.project import enter_project, in_one_line, show_progress
 from handdgcl.rows import ROWS
 from handdgcl.train.run import train_row
 
@@ -16,5 +16,6 @@ if __name__ == "__main__":
     parser.add_argument("--config", type=Path, help="parameters that are not those of params.yaml")
     arguments = parser.parse_args()
     show_progress()
-    config = load_config(arguments.config) if arguments.config else None
-    train_row(arguments.row, arguments.seed, enter_project(scratch=arguments.scratch), config=config)
+    with in_one_line():
+        config = load_config(arguments.config) if arguments.config else None
+        train_row(arguments.row, arguments.seed, enter_project(scratch=arguments.scratch), config=config)
