@@ -203,7 +203,7 @@ def mean_sd(mean: float, sd: float, sign: str = "") -> str:
     """A cell of a table, "19.36 ± 0.61"; the mean alone for one seed, nothing for what was not run."""
     if pd.isna(mean):
         return ""
-    return f"{mean:{sign}.2f}" + ("" if pd.isna(sd) else f" ± {sd:.2f}")
+    return f"{mean:{sign}z.2f}" + ("" if pd.isna(sd) else f" ± {sd:.2f}")
 
 
 def fill_readme(path: Path, *parts: str) -> None:
