@@ -13,7 +13,6 @@ from run_folders import MACHINE, write_run
 
 from handdgcl.files import InputError
 from handdgcl.report.results import (
-    README_MARKS,
     dvc_metrics,
     fill_readme,
     mean_sd,
@@ -21,10 +20,13 @@ from handdgcl.report.results import (
     parameter_differences,
     provenance,
     read_results,
+    studies,
     table_2,
 )
 from handdgcl.report.table1 import measured, quoted, rival_pairs
 from handdgcl.rows import ROWS, TABLE_2
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -76,7 +78,7 @@ def test_table_2_is_what_the_samples_say(rows):
 
 
 def test_the_committed_table_is_what_the_committed_samples_say():
-    folder = Path(__file__).parents[1] / "reports" / "first_build" / "default"
+    folder = ROOT / "reports" / "first_build" / "default"
     table = pd.read_csv(folder / "table2.csv").set_index("row")
     for column in ("mpjpe_mm", "mpvpe_mm"):
         means = {path.name: plain_mean(path, column) for path in (folder / "rows").iterdir()}
@@ -146,6 +148,21 @@ def change(path, **values):
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
+def test_the_readme_tells_the_studies_as_their_samples_do():
+    """Of what is committed: README's table, and in it a share, from samples.csv by another way."""
+    table = studies(ROOT / "reports")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for study, column in table.set_index(table.columns[0]).items():
+        rows = ROOT / "reports" / study[1:].partition("]")[0] / "rows"
+        base, best = (
+            statistics.fmean(plain_mean(folder, "mpjpe_mm") for folder in rows.glob(f"{row}-*"))
+            for row in ("baseline", "similarity")
+        )
+        said = next(text for name, text in column.items() if "DGCLNet* minus" in name)
+        assert abs(float(said.split()[0]) - 100 * (best - base) / base) < 0.051
+        assert all(f" {text} " in readme for text in column)
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -170,13 +187,13 @@ def test_no_runs_are_refused(tmp_path):
 
 
 def test_the_readme_changes_between_its_markers_only(tmp_path):
-    begin, end = README_MARKS
+    begin, end = "<!-- errors: written by notebooks/06_tables.ipynb -->", "<!-- end of errors -->"
     readme = tmp_path / "README.md"
     readme.write_text(f"above\n{begin}\nold\n{end}\nbelow\n")
     for _ in range(2):
-        fill_readme(readme, "first", mean_sd(-1.5, 0.25, "+"))
+        fill_readme(readme, "errors", "first", mean_sd(-1.5, 0.25, "+"))
         assert readme.read_text() == f"above\n{begin}\nfirst\n\n-1.50 ± 0.25\n{end}\nbelow\n"
     assert mean_sd(1.5, np.nan) == "1.50" and mean_sd(np.nan, np.nan) == ""
     readme.write_text(begin)
     with pytest.raises(InputError, match="markers"):
-        fill_readme(readme, "first")
+        fill_readme(readme, "errors", "first")

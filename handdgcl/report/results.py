@@ -15,7 +15,7 @@ from handdgcl.rows import FAMILIES, MEAN_HAND, ROWS, TABLE_2
 BASELINE, DGCLNET, BEST = "baseline", "dgclnet", "similarity"
 ERRORS = ("mpjpe", "mpvpe")
 TOLERANCE = 1e-4  # relative, between metrics.json and the mean of samples.csv: the rounding of the CSV
-README_MARKS = "<!-- results: written by notebooks/06_tables.ipynb -->", "<!-- end of results -->"
+STUDIES = "default", "long", "few", "hard"  # whose tables are kept, in the order they were planned
 # Parameters that decide no row.
 _OF_NO_ROW = ("profile", "reports", "seeds", "added", "controls", "families", "rates")
 _REMEDY = "delete its folder and run `dvc repro` again"
@@ -206,16 +206,45 @@ def mean_sd(mean: float, sd: float, sign: str = "") -> str:
     return f"{mean:{sign}z.2f}" + ("" if pd.isna(sd) else f" ± {sd:.2f}")
 
 
-def fill_readme(path: Path, *parts: str) -> None:
-    """Replace what stands between README.md's two markers by paragraphs of Markdown.
+def studies(reports: Path) -> pd.DataFrame:
+    """What the kept studies found, side by side, as text: a line for each finding, a column for each study.
+
+    Args:
+        reports: holds a folder for each study; those that are not there are left out.
+    """
+    found = {}
+    for name in STUDIES:
+        if not (tables := reports / name / "tables").is_dir():
+            continue
+        errors = _read(tables / "table2.csv").set_index("row")
+        lines = _read(tables / "statistics.csv").query("measure == 'mpjpe'").set_index(["row", "minus"])
+        claims = _read(tables / "claims.csv")
+        run = _read(reports / name / "rows" / f"{BASELINE}-0" / "metrics.json")["parameters"]
+        images, mean = run["generate"]["images"]["train"], errors["mpjpe_mm"].map("{:.2f}".format)
+        column = {"training images, epochs": f"{images:,}, {run['train']['epochs']}"}
+        column["seeds"] = f"{errors.at[BASELINE, 'seeds']:.0f}"
+        column["baseline's MPJPE (mean hand's), mm"] = f"{mean[BASELINE]} ({mean[MEAN_HAND]})"
+        for row in (DGCLNET, BEST):
+            line = lines.loc[(row, BASELINE)]
+            shares = 100 * line[["difference", "low", "high"]].astype(float) / line["reference"]
+            paper = 100 * line["paper_difference"] / line["paper_reference"]
+            title = f"{row_title(row)} minus baseline, % of it (95 %); the paper: {paper:.1f}"
+            column[title] = "{:+z.1f} ({:+z.1f} to {:+z.1f})".format(*shares)
+        column |= dict(zip(claims["claim"] + ". " + claims["statement"], claims["verdict"], strict=True))
+        found[f"[{name}]({reports}/{name}/index.html)"] = column
+    return pd.DataFrame(found).rename_axis("on rendered hands").reset_index()
+
+
+def fill_readme(path: Path, mark: str, *parts: str) -> None:
+    """Replace what stands between README.md's comments `mark` and `end of mark` by paragraphs of Markdown.
 
     Raises:
-        InputError: a marker is missing.
+        InputError: a comment is missing.
     """
-    begin, end = README_MARKS
+    begin, end = f"<!-- {mark}: written by notebooks/06_tables.ipynb -->", f"<!-- end of {mark} -->"
     before, found, rest = path.read_text(encoding="utf-8").partition(begin)
     _, closed, after = rest.partition(end)
     if not (found and closed):
-        raise InputError(f"{path}: the markers of the result table are gone; put {begin!r} and {end!r} back")
+        raise InputError(f"{path}: the markers of a table are gone; put {begin!r} and {end!r} back")
     with replacing(path) as temporary:
         temporary.write_text("\n".join([before + begin, "\n\n".join(parts), end + after]), encoding="utf-8")
