@@ -1,3 +1,4 @@
+import gc
 import shutil
 
 import numpy as np
@@ -24,6 +25,12 @@ TINY = {
     "contrast": {"queue": 8},
     "train": {"epochs": 2, "batch_size": 4, "precision": "32-true"},
 }
+
+
+def pytest_collection_finish():
+    """What has been imported stays: statsmodels collects garbage in each of its corrections."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
