@@ -18,7 +18,6 @@ from handdgcl.families import Learned
 from handdgcl.families.maps import MapHeads, Pyramid
 from handdgcl.hands import Hands
 from handdgcl.hands.topology import HANDS
-from handdgcl.model.contrast import full_precision
 from handdgcl.model.losses import Target
 from handdgcl.model.network import HandDGCL, Output
 
@@ -40,9 +39,7 @@ class Attend(nn.Module):
 
     def forward(self, x: Tensor, others: Tensor) -> Tensor:
         """x `[B, N, F]` attends to others `[B, T, F]` → `[B, N, F]`."""
-        with full_precision(x.device):  # PyTorch's fused attention is slow where bfloat16 is emulated
-            query, others = self.norm(x.float()), others.float()
-            x = x + self.attention(query, others, others, need_weights=False)[0]
+        x = x + self.attention(self.norm(x), others, others, average_attn_weights=False)[0]
         return x + self.mlp(self.norm_mlp(x))
 
 
