@@ -51,7 +51,7 @@ reproduce: $(VENV)/installed
 
 test: $(VENV)/installed
 	@ruff check --quiet . && ruff format --check --quiet .
-	@OMP_NUM_THREADS=1 pytest -n auto --maxprocesses 8 --dist loadfile
+	@OMP_NUM_THREADS=1 pytest -n auto --maxprocesses 4 --dist loadfile
 
 bench: $(VENV)/installed
 	@python -m handdgcl.bench

@@ -23,6 +23,7 @@ from handdgcl.files import InputError
         ("seeds", [1, 2, 1]),
         ("seeds", [-1]),
         ("added", [2**31]),  # no seed of the run
+        ("added", [0, 1, 2]),  # all of them
         ("controls", ["a", "a"]),
         ("profile", "../x"),
         ("profile", ""),

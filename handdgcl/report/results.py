@@ -219,7 +219,7 @@ def studies(reports: Path) -> pd.DataFrame:
         errors = _read(tables / "table2.csv").set_index("row")
         lines = _read(tables / "statistics.csv").query("measure == 'mpjpe'").set_index(["row", "minus"])
         claims = _read(tables / "claims.csv")
-        run = _read(reports / name / "rows" / f"{BASELINE}-0" / "metrics.json")["parameters"]
+        run = _read(min((reports / name / "rows").glob(f"{BASELINE}-*")) / "metrics.json")["parameters"]
         images, mean = run["generate"]["images"]["train"], errors["mpjpe_mm"].map("{:.2f}".format)
         column = {"training images, epochs": f"{images:,}, {run['train']['epochs']}"}
         column["seeds"] = f"{errors.at[BASELINE, 'seeds']:.0f}"
@@ -229,7 +229,7 @@ def studies(reports: Path) -> pd.DataFrame:
             shares = 100 * line[["difference", "low", "high"]].astype(float) / line["reference"]
             paper = 100 * line["paper_difference"] / line["paper_reference"]
             title = f"{row_title(row)} minus baseline, % of it (95 %); the paper: {paper:.1f}"
-            column[title] = "{:+z.1f} ({:+z.1f} to {:+z.1f})".format(*shares)
+            column[title] = "{:+z.1f} ({:+z.1f} to {:+z.1f})".format(*shares).replace(" (+nan to +nan)", "")
         column |= dict(zip(claims["claim"] + ". " + claims["statement"], claims["verdict"], strict=True))
         found[f"[{name}]({reports}/{name}/index.html)"] = column
     return pd.DataFrame(found).rename_axis("on rendered hands").reset_index()
