@@ -1,6 +1,6 @@
 # make reproduce                 the study: environment, pipeline, report
 # make reproduce PROFILE=smoke   the same in minutes, for a first look
-# make reproduce PROFILE=long    the study that the README shows, in many hours
+# make reproduce PROFILE=long    the study with the families of Table 1, in many hours
 # make test                      lint and tests
 # make bench                     how fast, as ratios to the bare work
 PROFILE ?= default

@@ -1,6 +1,8 @@
 """What several notebooks draw alike: one look for each row, learning curves, graphs on the hand."""
 
+from collections.abc import Mapping
 from itertools import cycle
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -43,6 +45,17 @@ def row_look(titles: pd.Series) -> dict[str, dict]:
         "palette": {title: colour for title, (colour, _) in looks.items()},
         "markers": {title: marker for title, (_, marker) in looks.items()},
     }
+
+
+def read_curves(checkpoints: Mapping[tuple[str, int], Path]) -> pd.DataFrame:
+    """Learning curves of trained rows: one line for each run and epoch, with row, title and seed.
+
+    Args:
+        checkpoints: (row, seed) -> what `train_row` returned; curves.csv lies beside it.
+    """
+    tables = {run: pd.read_csv(path.with_name("curves.csv")) for run, path in checkpoints.items()}
+    curves = pd.concat(tables, names=["row", "seed"]).reset_index(["row", "seed"])
+    return curves.assign(title=curves["row"].map(row_title))
 
 
 def learning_curves(curves: pd.DataFrame, labels: dict[str, str]) -> seaborn.FacetGrid:

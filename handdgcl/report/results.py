@@ -15,7 +15,7 @@ from handdgcl.rows import FAMILIES, MEAN_HAND, ROWS, TABLE_2
 BASELINE, DGCLNET, BEST = "baseline", "dgclnet", "similarity"
 ERRORS = ("mpjpe", "mpvpe")
 TOLERANCE = 1e-4  # relative, between metrics.json and the mean of samples.csv: the rounding of the CSV
-STUDIES = "default", "long", "few", "hard"  # whose tables are kept, in the order they were planned
+STUDIES = "default", "long", "few", "hard", "large"  # whose tables are kept, in the order they were planned
 # Parameters that decide no row.
 _OF_NO_ROW = ("profile", "reports", "seeds", "added", "controls", "families", "rates")
 _REMEDY = "delete its folder and run `dvc repro` again"
