@@ -3,6 +3,7 @@
 `msgspec` refuses an unknown key, a missing key and a wrong type, and names where it stands.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -199,6 +200,11 @@ class _Loader(yaml.SafeLoader):
             twice = next(name for name in names if names.count(name) > 1)
             raise yaml.YAMLError(f"{twice!r} stands twice, line {node.start_mark.line + 1}")
         return super().construct_mapping(node, deep)
+
+
+# YAML 1.1 takes 1e-5 for text, as it has no point; JSON and people write it so.
+_SHORT_FLOAT = re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$")
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _SHORT_FLOAT, list("-+0123456789"))
 
 
 def load_config(path: str | Path) -> Config:

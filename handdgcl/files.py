@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 _PACKAGE = Path(__file__).parent
 
 
@@ -38,6 +40,31 @@ def replacing(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # gone already, its folder is a file, its name is too long
             temporary.unlink()
+
+
+@contextmanager
+def holding(path: Path, does: str) -> Iterator[None]:
+    """Keep a file or folder to this process; the lock ends with it, however that ends.
+
+    Args:
+        path: need not be there; the lock lies beside it.
+        does: what the holder does, for the message.
+
+    Raises:
+        InputError: another process holds it, or its folder cannot be written.
+    """
+    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise InputError(f"{path}: another process {does}; wait for it, or end it") from None
+    except OSError as error:
+        raise InputError(f"{path}: not written ({error}); free space or name another folder") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def regular(path: str | Path) -> Path:

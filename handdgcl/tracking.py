@@ -37,6 +37,7 @@ def run_logger(config: Config, *, row: str, seed: int, root: Path, run_id: str |
     with FileLock(lock):  # whoever opens a new store first makes its tables and the experiment
         if uri == _sqlite(store) and not store.exists():
             _make_tables(store)
+        _restore_experiment(uri)
         run_id = run_id if run_id is not None and _is_known(uri, run_id) else None
         logger = MLFlowLogger(
             experiment_name=EXPERIMENT,
@@ -72,12 +73,21 @@ def _checkout(root: Path) -> Path:
     return next((folder.parent for folder in root.parents if folder.name == ".dvc"), root)
 
 
-def _is_known(uri: str, run_id: str) -> bool:
+def _restore_experiment(uri: str) -> None:
+    """Take the experiment out of MLflow's bin, where `mlflow ui` puts it: its name stays taken there."""
     from mlflow import MlflowClient  # seconds that only a run's start should take
+
+    found = MlflowClient(uri).get_experiment_by_name(EXPERIMENT)
+    if found is not None and found.lifecycle_stage == "deleted":
+        MlflowClient(uri).restore_experiment(found.experiment_id)
+
+
+def _is_known(uri: str, run_id: str) -> bool:
+    from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
     try:
-        return bool(MlflowClient(uri).get_run(run_id))
+        return MlflowClient(uri).get_run(run_id).info.lifecycle_stage == "active"  # not in the bin
     except MlflowException:
         return False
 

@@ -60,6 +60,14 @@ def test_what_is_out_of_range_is_named(tiny_config, tmp_path, key, value):
         load_config(path)
 
 
+@pytest.mark.parametrize("text", ["1e-5", "1E-5", "1.0e-05", "0.00001", "+1e-5"])
+def test_a_number_may_be_written_in_any_usual_way(tiny_config, tmp_path, text):
+    path, raw = tmp_path / "params.yaml", to_dict(tiny_config)
+    raw["train"]["lr"] = "here"
+    path.write_text(yaml.safe_dump(raw).replace("lr: here", f"lr: {text}"))
+    assert load_config(path).train.lr == 1e-5
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

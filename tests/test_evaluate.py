@@ -88,6 +88,21 @@ def test_the_stage_measures_what_is_new_and_removes_what_nobody_asks_for(train, 
     assert measured == ["baseline-3", "mean-0", "baseline-3"]
 
 
+def test_an_interrupted_measurement_does_not_count(train, project, monkeypatch):
+    """Files of two measurements would stand under the older one's metrics.json."""
+    train("baseline")
+    evaluate_row(project, "baseline", 3)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(run, "code_digest", lambda *_, **__: "other code")
+        patch.setattr(run, "_measure", interrupted)
+        evaluate_row(project, "baseline", 3)
+    assert not (project.results("baseline", 3) / "metrics.json").exists()
+
+
 def test_the_mean_hand_is_the_mean_of_training_in_unit_bones(project, hands):
     metrics = evaluate_mean_hand(project)
     J = hands.joint_regressor.numpy()

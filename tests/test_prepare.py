@@ -28,10 +28,12 @@ from projects import change
 
 import handdgcl.data.part
 from handdgcl.data import prepare
+from handdgcl.data import source as sources
 from handdgcl.data.crop import hand_overlap
-from handdgcl.data.prepare import open_source, prepare_split
+from handdgcl.data.prepare import prepare_split
+from handdgcl.data.source import open_source
 from handdgcl.data.store import Store, read_manifest
-from handdgcl.files import InputError
+from handdgcl.files import InputError, holding
 from handdgcl.hands.camera import project
 from handdgcl.hands.topology import HANDS
 
@@ -134,6 +136,53 @@ def test_same_input_is_not_prepared_twice_other_input_is(folder, tmp_path, hands
     assert len(seen) == 6
 
 
+def test_other_code_of_the_crop_prepares_anew(folder, tmp_path, hands, monkeypatch):
+    prepare_split(folder, "train", tmp_path / "store", settings(), hands)
+    before = read_manifest(tmp_path / "store").fingerprint
+    monkeypatch.setattr(prepare, "code_digest", lambda *modules, leave_out: "changed code")
+    prepare_split(folder, "train", tmp_path / "store", settings(), hands)
+    assert read_manifest(tmp_path / "store").fingerprint != before
+
+
+def test_an_image_that_can_be_read_again_comes_back(folder, tmp_path, hands):
+    path, lenient = image_paths(folder)[4], settings(max_unreadable=0.2)
+    whole = path.read_bytes()
+    path.write_bytes(bytes(len(whole)))  # set aside by a download that stopped
+    with pytest.raises(InputError, match="max_unreadable"):
+        prepare_split(folder, "train", tmp_path / "strict", settings(), hands)
+    prepare_split(folder, "train", tmp_path / "store", lenient, hands)
+    assert len(Store(tmp_path / "store")) == 9
+    path.write_bytes(whole)
+    for name in ("strict", "store"):
+        prepare_split(folder, "train", tmp_path / name, lenient, hands)
+        assert len(Store(tmp_path / name)) == 10
+
+
+def test_a_kill_while_the_old_store_goes_leaves_a_whole_one(folder, tmp_path, hands, monkeypatch):
+    out = tmp_path / "store"
+    prepare_split(folder, "train", out, settings(), hands)
+    remove = prepare.shutil.rmtree
+
+    def killed(path, **how):
+        if Path(path).exists():
+            (Path(path) / "store.json").unlink()
+            raise KeyboardInterrupt
+        remove(path, **how)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(prepare.shutil, "rmtree", killed)
+        prepare_split(folder, "train", out, settings(fill=0.7), hands)
+    prepare_split(folder, "train", out, settings(fill=0.7), hands)
+    assert read_manifest(out).fill == 0.7 and len(Store(out).check()) == 10
+    assert [path.name for path in tmp_path.glob(".store.*")] == [".store.lock"]
+
+
+def test_one_process_at_a_time_prepares_a_store(folder, tmp_path, hands):
+    with holding(tmp_path / "store", "prepares it"), pytest.raises(InputError, match="another process"):
+        prepare_split(folder, "train", tmp_path / "store", settings(), hands)
+    assert not (tmp_path / "store").exists()
+
+
 def test_dark_images_and_hands_in_the_dark_are_dropped(folder, tmp_path, hands):
     dark, dim, blue, lamp = image_paths(folder)[:4]
     dark.write_bytes(random_jpeg(np.random.default_rng(0), brightness=9))
@@ -213,14 +262,28 @@ def rendered(monkeypatch):
         folder.mkdir(parents=True)
         calls.append(generate)
 
-    monkeypatch.setattr(prepare, "write_dataset", write)
+    monkeypatch.setattr(sources, "write_dataset", write)
     return calls
 
 
 def test_a_named_data_set_is_left_alone(rendered, tiny_config, hands, tmp_path):
-    config = change(tiny_config, "data", source="data/InterHand2.6M")
+    config = change(tiny_config, "data", source="data/InterHand2.6M", hands="data/mano")
     assert open_source(config, hands, tmp_path / "interhand") == Path("data/InterHand2.6M")
     assert not rendered
+
+
+def test_fits_are_posed_with_their_own_hands_only(tiny_config, tiny_store, hands, tmp_path):
+    """A rendered data set says whose they are; of any other the open hand's they cannot be."""
+    other = copy.deepcopy(hands)
+    other.template[0, 0, 0] += 1e-3
+    named = lambda folder: change(tiny_config, "data", source=str(folder))
+    (tmp_path / "images").mkdir()
+    with pytest.raises(InputError, match="MANO_LEFT"):
+        open_source(named(tmp_path), hands, tmp_path / "interhand")
+    (tmp_path / "hands.sha256").write_text(hands.fingerprint())
+    assert open_source(named(tmp_path), hands, tmp_path / "interhand") == tmp_path
+    with pytest.raises(InputError, match=r"data\.hands"):
+        open_source(named(tmp_path), other, tmp_path / "interhand")
 
 
 def test_rendered_once_for_the_same_input_and_code(rendered, tiny_config, hands, tmp_path, monkeypatch):
@@ -234,6 +297,6 @@ def test_rendered_once_for_the_same_input_and_code(rendered, tiny_config, hands,
     for model in (hands, other):
         open_source(change(tiny_config, "generate", seed=7), model, folder)
     assert len(rendered) == 3
-    monkeypatch.setattr(prepare, "code_digest", lambda *modules, leave_out: "changed code")
+    monkeypatch.setattr(sources, "code_digest", lambda *modules, leave_out: "changed code")
     open_source(change(tiny_config, "generate", seed=7), other, folder)
     assert len(rendered) == 4

@@ -12,15 +12,14 @@ import pytest
 from run_folders import MACHINE, write_run
 
 from handdgcl.files import InputError
+from handdgcl.report.readme import fill_readme, studies
 from handdgcl.report.results import (
     dvc_metrics,
-    fill_readme,
     mean_sd,
     of_seeds,
     parameter_differences,
     provenance,
     read_results,
-    studies,
     table_2,
 )
 from handdgcl.report.table1 import measured, quoted, rival_pairs
@@ -178,6 +177,17 @@ def test_the_readme_tells_the_studies_as_their_samples_do():
 def test_runs_that_do_not_fit_are_refused(rows, spoil, message):
     spoil(rows / "baseline-1")
     with pytest.raises(InputError, match=message):
+        read_results(rows)
+
+
+@pytest.mark.parametrize("name", ["image_id", "iou"])
+def test_runs_on_other_images_are_refused(rows, name):
+    path = rows / "baseline-1" / "samples.csv"
+    table = pd.read_csv(path)
+    table.assign(iou=table["iou"] * (1 + 1e-6)).to_csv(path, index=False)  # another machine's last bits
+    read_results(rows)
+    table.assign(**{name: table[name] + 0.01}).to_csv(path, index=False)
+    with pytest.raises(InputError, match="different samples"):
         read_results(rows)
 
 

@@ -6,12 +6,11 @@ import pytest
 import torch
 from projects import change, curves, enter, tiny_project
 
-from handdgcl.files import InputError
+from handdgcl.files import InputError, holding
 from handdgcl.project import Project
 from handdgcl.train.checkpoint import read_checkpoint
 from handdgcl.train.module import TrainingModule
 from handdgcl.train.run import train_row
-from handdgcl.train.states import only_trainer
 
 LAST = 3  # index of the last epoch
 
@@ -114,8 +113,8 @@ def test_a_state_that_cannot_be_used_starts_the_row_anew_and_says_so(
 
 
 def test_one_process_at_a_time_trains_a_row(tmp_path):
-    again = only_trainer(tmp_path / "work")
-    with only_trainer(tmp_path / "work"), pytest.raises(InputError, match="another process"), again:
+    again = holding(tmp_path / "work", "trains")
+    with holding(tmp_path / "work", "trains"), pytest.raises(InputError, match="another process"), again:
         pytest.fail("trained")
-    with only_trainer(tmp_path / "work"):
+    with holding(tmp_path / "work", "trains"):
         pass

@@ -21,6 +21,17 @@ def test_a_run_goes_on_or_begins_anew(tiny_config, tracking):
     assert unknown.run_id not in (first, "0" * 32)
 
 
+def test_what_lies_in_mlflows_bin_stops_nothing(tiny_config, tracking):
+    first = log(tiny_config, tracking)
+    client = first.experiment
+    client.delete_run(first.run_id)
+    again = log(tiny_config, tracking, first.run_id)
+    assert again.run_id != first.run_id
+    client.delete_experiment(again.experiment_id)
+    log(tiny_config, tracking).log_metrics({"test_mpjpe_mm": 1.0})
+    assert client.get_experiment(again.experiment_id).lifecycle_stage == "active"
+
+
 def test_a_queued_experiment_logs_to_the_checkout(tiny_config, tracking, tmp_path, monkeypatch):
     """DVC deletes the experiment's own folder."""
     first = log(tiny_config, tracking).run_id

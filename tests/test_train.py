@@ -8,12 +8,13 @@ import torch
 from projects import change, curves, first_batch, training_module
 
 from handdgcl.files import InputError
+from handdgcl.model.disturb import Disturbance
 from handdgcl.project import Project
-from handdgcl.rows import ROWS, get_row
+from handdgcl.rows import ROWS, Row, get_row
 from handdgcl.train.checkpoint import read_checkpoint
 from handdgcl.train.module import TrainingModule
 from handdgcl.train.parts import StoreData
-from handdgcl.train.run import train_row
+from handdgcl.train.run import identity, train_row
 
 MAIN = {"loss", "joints_3d", "vertices_3d", "joints_2d", "length", "transition"}
 
@@ -105,6 +106,42 @@ def test_a_row_is_trained_again_for_what_decides_it_and_for_nothing_else(
     monkeypatch.setattr("handdgcl.train.run.code_digest", lambda *_, **__: "other code")
     with pytest.raises(pytest.fail.Exception):
         train_anew("mask")
+
+
+class Halved(Disturbance):
+    """One of a notebook's, with a helper and a constant of its own."""
+
+    name, strength, share = "halved", 0.1, 0.5
+
+    def forward(self, G, adjacency, generator):
+        return self.changed(G), adjacency
+
+    def changed(self, G):
+        return self.share * G
+
+
+class OtherHelper(Halved):
+    def changed(self, G):
+        return self.share * G.flip(-1)
+
+
+class OtherConstant(Halved):
+    share = 0.25
+
+
+OtherHelper.__qualname__ = OtherConstant.__qualname__ = Halved.__qualname__  # a cell that was changed
+
+
+def test_all_of_a_notebooks_class_decides_its_row(tiny_config, tiny_store):
+    made = lambda kind: identity(Row("halved", "Halved", kind, ("self",)), 3, tiny_config, tiny_store)
+    assert made(Halved) == made(Halved)
+    assert made(Halved) != made(OtherHelper) and made(Halved) != made(OtherConstant)
+
+
+def test_a_store_that_was_cut_otherwise_is_refused(train_anew, tiny_config):
+    for values in ({"fill": 0.5}, {"image_size": 64}, {"min_brightness": 1.0}):
+        with pytest.raises(InputError, match=f"data.{next(iter(values))}"):
+            train_anew("baseline", config=change(tiny_config, "data", **values))
 
 
 def test_other_parameters_and_hand_runs_leave_the_pipelines_outputs_alone(train_anew, project, tiny_config):

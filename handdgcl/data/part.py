@@ -2,6 +2,7 @@
 
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,6 +98,17 @@ def read_part(path: Path) -> tuple[int, Dropped] | None:
             return reader.get_batch(0).num_rows, dropped
     except (OSError, pa.ArrowInvalid, KeyError, TypeError, msgspec.DecodeError):
         return None
+
+
+def readable_now(job: Job, dropped: Dropped) -> bool:
+    """Whether an image that a part could not read can be read now: fetched again, say, in the same size."""
+    names = job.selection.table.file_name.to_numpy()
+    for name, _ in dropped.unreadable:
+        size = job.selection.size[np.flatnonzero(names == name)[0]]
+        with suppress(OSError, ValueError):
+            read_jpeg(f"{job.selection.images}/{name}", *size)
+            return True
+    return False
 
 
 def _geometry(job: Job, rows: range) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,7 +1,6 @@
 """From annotated images to a store: vertices, crop, encoding, on all cores, in steps that survive a kill."""
 
 import hashlib
-import json
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -13,49 +12,24 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from handdgcl.config import Config, Data, to_dict
+from handdgcl.config import Data
 from handdgcl.data.interhand import Selection, read_split
 from handdgcl.data.keypoints import check_keypoints
-from handdgcl.data.part import JPEG_QUALITY, PART_SIZE, Dropped, Job, make_part, read_part
+from handdgcl.data.part import Dropped, Job, make_part, read_part, readable_now
 from handdgcl.data.store import MANIFEST, Manifest, Store, checksum, read_manifest
 from handdgcl.data.twins import twin_store
-from handdgcl.files import InputError, code_digest, replacing
+from handdgcl.files import InputError, code_digest, holding, replacing
 from handdgcl.hands import Hands
 from handdgcl.hands.topology import HANDS
 from handdgcl.project import SPLITS
-from handdgcl.render.dataset import one_thread_each, twin_folder, write_dataset
+from handdgcl.render.dataset import one_thread_each, twin_folder
 
-GENERATED = "generated"  # the value of `data.source` that asks for a rendered data set
 _REMEDIES = {  # by the limit that is broken
     "max_unreadable": "fetch them again",
     "max_dark": "are they of 8 bits, as they were published?",
     "max_dropped": "are images, cameras and fits of one set, in px, mm and metres?",
 }
-_FORMAT = 2  # a new number discards what an earlier version left
-
-
-def open_source(config: Config, hands: Hands, folder: Path) -> Path:
-    """The folder that holds images/ and annotations/: the user's, or one that is rendered on first use.
-
-    Args:
-        config: `data.source` says which data set.
-        hands: the hands to render.
-        folder: where a rendered data set goes. One that the same parameters, hands and code left there is
-            used again, so an interrupted preparation does not render twice.
-    """
-    if config.data.source != GENERATED:
-        return Path(config.data.source)
-    code = code_digest(write_dataset.__module__, leave_out=("handdgcl.config",))
-    wanted = hashlib.sha256(
-        json.dumps([to_dict(config.generate), code, hands.fingerprint()]).encode()
-    ).hexdigest()
-    stamp = folder.with_suffix(".sha256")
-    if not (folder.is_dir() and stamp.is_file() and stamp.read_text() == wanted):
-        stamp.unlink(missing_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)
-        write_dataset(folder, config.generate, hands, workers=config.data.workers)
-        _write(stamp, wanted.encode())
-    return folder
+_BESIDE = ("handdgcl.config", "handdgcl.files", "handdgcl.data.interhand")  # what they do counts by value
 
 
 def prepare_split(folder: str | Path, split: str, out: Path, data: Data, hands: Hands) -> pd.DataFrame:
@@ -75,16 +49,22 @@ def prepare_split(folder: str | Path, split: str, out: Path, data: Data, hands: 
         `counts.csv`; `unreadable.csv` lists the images that are missing or do not decode.
 
     Raises:
-        InputError: the input is malformed, more than `data.max_unreadable` of the images are unreadable
-            or a rule drops more than its limit (`_rules`), no sample is left, or a file cannot be written
-            (a full disk).
+        InputError: another process prepares it, the input is malformed, more than `data.max_unreadable` of
+            the images are unreadable or a rule drops more than its limit (`_rules`), no sample is left, or
+            a file cannot be written (a full disk).
     """
-    out, folder = Path(out), Path(folder)
-    work = out.with_name(f"{out.name}.partial")
+    with holding(Path(out), "prepares this store"):
+        return _prepare(Path(folder), split, Path(out), data, hands)
+
+
+def _prepare(folder: Path, split: str, out: Path, data: Data, hands: Hands) -> pd.DataFrame:
+    work, old = out.with_name(f"{out.name}.partial"), out.with_name(f".{out.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
     selection = read_split(folder, split)
     fingerprint = _fingerprint(selection, data, hands)
-    if _is_made(out, fingerprint):
-        _collect(Job(selection, data, hands, out))  # within limits that were changed since
+    made = Job(selection, data, hands, out)
+    if _is_made(out, fingerprint) and all(_is_whole(made, part) for part in range(len(made))):
+        _collect(made)  # within limits that were changed since
         return pd.read_csv(out / "counts.csv")
     check_keypoints(folder, split, selection, hands)
     _open_work(work, fingerprint)
@@ -96,12 +76,14 @@ def prepare_split(folder: str | Path, split: str, out: Path, data: Data, hands: 
     _write(work / "counts.csv", counts.to_csv(index=False).encode())
     _write(work / "unreadable.csv", unreadable.to_csv(index=False).encode())
     sums = [checksum(job.path(part)) for part in range(len(job))]
-    manifest = Manifest(fingerprint, data.image_size, rows, sums, hands.fingerprint())
+    cut = (data.fill, data.min_brightness)
+    manifest = Manifest(fingerprint, data.image_size, rows, sums, hands.fingerprint(), *cut)
     _write(work / MANIFEST, msgspec.json.encode(manifest))
     try:
-        if out.exists():
-            shutil.rmtree(out)
+        if out.exists():  # a kill while it is deleted would leave what is no store
+            os.replace(out, old)
         os.replace(work, out)
+        shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         remedy = "make room for it there, then the same command goes on"
         raise InputError(f"{out}: not written ({error}); {remedy}") from error
@@ -117,8 +99,8 @@ def prepare_twins(folder: Path, store: Path, data: Data, hands: Hands) -> None:
 
 def _fingerprint(selection: Selection, data: Data, hands: Hands) -> str:
     """Of all that the store's bytes depend on; of the images, the sizes."""
-    settings = f"{data.image_size} {data.fill} {data.min_brightness}"
-    digest = hashlib.sha256(f"{_FORMAT} {PART_SIZE} {JPEG_QUALITY}{settings}".encode())
+    code = code_digest("handdgcl.data.part", leave_out=_BESIDE)
+    digest = hashlib.sha256(f"{code} {data.image_size} {data.fill} {data.min_brightness}".encode())
     digest.update(selection.table.to_csv(index=False).encode())
     for array in (selection.fit, *selection.fits, selection.view, *selection.views):
         digest.update(np.ascontiguousarray(array))
@@ -173,7 +155,7 @@ def _make_parts(job: Job, split: str) -> None:
     Threads are enough: decoding, warping, encoding and skinning release the interpreter, and unlike
     processes threads neither hang after a fork (OpenCV's pool) nor outlive a killed parent.
     """
-    missing = [part for part in range(len(job)) if read_part(job.path(part)) is None]
+    missing = [part for part in range(len(job)) if not _is_whole(job, part)]
     total, made = len(job.selection), []
     done = total - sum(len(job.rows(part)) for part in missing)
     with (
@@ -189,6 +171,12 @@ def _make_parts(job: Job, split: str) -> None:
                 _check_dropped(job, made)
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _is_whole(job: Job, part: int) -> bool:
+    """Whether a part is there and nothing that it lacks can be had."""
+    found = read_part(job.path(part))
+    return found is not None and not readable_now(job, found[1])
 
 
 def _check_dropped(job: Job, made: list[Dropped]) -> None:

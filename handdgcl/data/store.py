@@ -18,6 +18,7 @@ import simplejpeg
 import torch
 from torch import Tensor
 
+from handdgcl.config import Data
 from handdgcl.data.batch import RawBatch
 from handdgcl.files import InputError
 from handdgcl.hands import Hands
@@ -56,7 +57,9 @@ class Manifest(msgspec.Struct):
     image_size: int  # S
     rows: list[int]  # samples of each part
     checksums: list[int]  # of each part's bytes
-    hands: str = ""  # `Hands.fingerprint` of the models that posed them; stores of before do not say
+    hands: str  # `Hands.fingerprint` of the models that posed them
+    fill: float  # this and the next as in `Data`
+    min_brightness: float
 
 
 def part_name(part: int) -> str:
@@ -91,8 +94,22 @@ def check_hands(folder: Path, hands: Hands) -> None:
     Raises:
         InputError: they are of others.
     """
-    if read_manifest(folder).hands not in ("", hands.fingerprint()):
+    if read_manifest(folder).hands != hands.fingerprint():
         raise InputError(f"{folder}: made with other hand models than those of data.hands; {_PREPARE}")
+
+
+def check_crop(folder: Path, data: Data) -> None:
+    """A store's images are cut as these parameters say.
+
+    Raises:
+        InputError: they are cut otherwise.
+    """
+    manifest = read_manifest(folder)
+    for name in ("image_size", "fill", "min_brightness"):
+        if (was := getattr(manifest, name)) != (now := getattr(data, name)):
+            raise InputError(
+                f"{folder}: prepared with data.{name} = {was!r}, not {now!r}; {_PREPARE}, or set it back"
+            )
 
 
 class Store:

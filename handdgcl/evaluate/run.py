@@ -21,7 +21,7 @@ from handdgcl import tracking
 from handdgcl.config import Config, to_dict
 from handdgcl.data.batch import HandBatch, with_joints
 from handdgcl.data.loader import eval_batches, open_store
-from handdgcl.data.store import Store, check_hands, read_manifest
+from handdgcl.data.store import Store, check_crop, check_hands, read_manifest
 from handdgcl.data.twins import fingerprints
 from handdgcl.evaluate import interaction
 from handdgcl.evaluate.features import write_features
@@ -175,6 +175,7 @@ def _measure(predict: Predictor, hands: Hands, project: Project, out: Path, abou
     """Errors of all test samples by one predictor, written to `out` with what there is to say of the run."""
     config, folder, start, parts = project.config, project.store / "test", time.monotonic(), []
     check_hands(folder, hands)
+    check_crop(folder, config.data)
     truth = true_split(folder, read_manifest(folder).fingerprint, config.data.hands)
     twins = about["row"] != MEAN_HAND and get_row(about["row"]).twins
     for output, batch, errors in split_errors(
@@ -215,10 +216,13 @@ def _identity(project: Project, checkpoint: Path | None = None, row: Row | None 
 
 
 def _kept(out: Path, identity: dict) -> dict[str, float] | None:
-    """The metrics of whole outputs of that identity, if `out` holds them."""
+    """The metrics of whole outputs of that identity, if `out` holds them; others stop to count."""
     path = out / METRICS
     record = read_json(path) if path.exists() else {}
-    return record["metrics"] if record.get("identity") == identity else None
+    if record.get("identity") == identity:
+        return record["metrics"]
+    path.unlink(missing_ok=True)  # an interrupted measurement leaves files of two
+    return None
 
 
 def _check_parameters(checkpoint: Path, row: Row, trained: Config, asked: Config) -> None:

@@ -50,6 +50,7 @@ from handdgcl.render.scene import (
 log = logging.getLogger(__name__)
 
 JPEG_QUALITY = 95
+HANDS_MARK = "hands.sha256"  # beside images/: `Hands.fingerprint` of those whose parameters the fits are
 
 
 def write_dataset(folder: Path, generate: Generate, hands: Hands, *, workers: int) -> None:
@@ -84,6 +85,7 @@ def write_dataset(folder: Path, generate: Generate, hands: Hands, *, workers: in
 
 def _write(folder: Path, generate: Generate, hands: Hands, workers: int) -> None:
     folder.mkdir(parents=True)
+    (folder / HANDS_MARK).write_text(hands.fingerprint())
     frames = plan(generate)
     records = {split: [] for split in SPLITS}
     with tqdm(total=len(frames) * generate.cameras, unit="img", desc="generate") as progress:

@@ -25,9 +25,9 @@ from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_only
 
 from handdgcl.config import Config, to_dict
-from handdgcl.data.store import check_hands
+from handdgcl.data.store import check_crop, check_hands
 from handdgcl.data.twins import fingerprints
-from handdgcl.files import InputError, code_digest, digest, read_json, write_json
+from handdgcl.files import InputError, code_digest, digest, holding, read_json, write_json
 from handdgcl.hands import load_hands
 from handdgcl.project import Project
 from handdgcl.rows import ROWS, Row, get_row, parameters
@@ -35,11 +35,13 @@ from handdgcl.tracking import run_logger
 from handdgcl.train.checkpoint import CHECKPOINT, RUN_FACTS, export
 from handdgcl.train.module import TrainingModule
 from handdgcl.train.parts import Progress, StoreData
-from handdgcl.train.states import LAST, States, WholeFiles, only_trainer, usable_state
+from handdgcl.train.states import LAST, States, WholeFiles, usable_state
 
 STATES = "states"  # folder of the states to resume from
 # Code that does not decide a trained row: what it does is in the identity by value, or names, writes, logs.
 BESIDE = ("handdgcl.config", "handdgcl.rows", "handdgcl.files", "handdgcl.project", "handdgcl.tracking")
+
+_KNOWN = ("handdgcl", "torch", "builtins")  # packages whose classes count by module, or do not change
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +63,8 @@ def train_row(row: str | Row, seed: int, project: Project, *, config: Config | N
         InputError: no such row or data, a disturbance that does not work, a file that cannot be written.
     """
     row = get_row(row) if isinstance(row, str) else row
+    for split in ("train", "val"):
+        check_crop(project.store / split, (config or project.config).data)
     wanted = identity(row, seed, config or project.config, project.store)
     mark = digest(wanted)
     published, scratch = project.row(row.name, seed), project.scratch_row(row.name, seed, mark)
@@ -74,7 +78,7 @@ def train_row(row: str | Row, seed: int, project: Project, *, config: Config | N
         _launch(run, project, changed=config is not None)
     else:
         first = not rank_zero_only.rank  # of several processes one holds the folder for all
-        with only_trainer(run.work) if first else nullcontext():
+        with holding(run.work, "trains this row and seed") if first else nullcontext():
             _train(run, wanted)
     return out / CHECKPOINT
 
@@ -92,22 +96,33 @@ class Run(NamedTuple):
 
 def identity(row: Row, seed: int, config: Config, store: Path) -> dict:
     """All that decides a trained row, by value or as a digest."""
-    own, source = [], ""
-    if row.disturbance and row.disturbance.__module__ == "__main__":  # defined in a notebook
-        source = inspect.getsource(row.disturbance.forward)
-    elif row.disturbance:
-        own = [row.disturbance.__module__]
+    kind, own = row.disturbance and row.disturbance.__qualname__, []
+    if row.disturbance:
+        own.append(row.disturbance.__module__)
     if row.family:
         own.append(f"handdgcl.families.{row.family}")
-    kind = row.disturbance and row.disturbance.__qualname__
+    source = _source(row.disturbance) if row.disturbance else ""
     family = {"family": row.family, "parts": list(row.parts)} if row.family else {}
     return {
         "row": {"name": row.name, "disturbance": kind, "source": source, "terms": sorted(row.terms)} | family,
         "seed": seed,
         "parameters": parameters(row, config),
         "data": fingerprints(store, ("train", "val"), twins=row.twins),
-        "code": code_digest("handdgcl.train.module", "handdgcl.train.parts", *own, leave_out=BESIDE),
+        "code": code_digest("handdgcl.train.run", *own, leave_out=BESIDE),
     }
+
+
+def _source(kind: type) -> str:
+    """The members of a class and of its bases outside this package, as one of a notebook's."""
+    parts = []
+    for own in (each for each in kind.__mro__ if each.__module__.partition(".")[0] not in _KNOWN):
+        for name, member in vars(own).items():
+            function = getattr(member, "__func__", getattr(member, "fget", member))
+            if inspect.isfunction(function):
+                parts.append(inspect.getsource(function))
+            elif isinstance(member, bool | int | float | str | tuple) and not name.startswith("__"):
+                parts.append(f"{name} = {member!r}")
+    return "\n".join(parts)
 
 
 def _train(run: Run, identity: dict) -> None:
@@ -117,7 +132,8 @@ def _train(run: Run, identity: dict) -> None:
         log.warning("this CPU has no bfloat16 units: training is much faster with train.precision=32-true")
     data, logger = StoreData(store, config, seed, twins=row.twins), _logger(run)
     hands = load_hands(config.data.hands)
-    check_hands(store / "train", hands)
+    for split in ("train", "val"):
+        check_hands(store / split, hands)
     module = TrainingModule(row, config, hands, seed=seed)
     several = config.train.devices * config.train.nodes > 1
     trainer = Trainer(

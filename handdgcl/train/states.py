@@ -1,18 +1,15 @@
 """The states that an interrupted training goes on from: whole files of tensors and plain values."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from zipfile import ZipFile
 
 import torch
-from filelock import FileLock, Timeout
 from lightning import Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from handdgcl.files import InputError, replacing
+from handdgcl.files import replacing
 from handdgcl.train.module import TrainingModule
 
 LAST, BEST = "last.ckpt", "best.ckpt"
@@ -87,20 +84,3 @@ def usable_state(folder: Path, identity: str) -> dict | None:
         reason = str(error).partition("\n")[0] or type(error).__name__
     log.warning("%s: the state cannot be used (%s); training starts anew", folder / LAST, reason)
     return None
-
-
-@contextmanager
-def only_trainer(work: Path) -> Iterator[None]:
-    """Hold a training run's folder; the lock ends with the process, however that ends.
-
-    Raises:
-        InputError: another process trains there.
-    """
-    work.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(work.with_name(f".{work.name}.lock"), timeout=0):
-            yield
-    except Timeout:
-        raise InputError(
-            f"{work}: another process trains this row and seed; wait for it, or end it"
-        ) from None
