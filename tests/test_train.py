@@ -142,6 +142,8 @@ def test_a_store_that_was_cut_otherwise_is_refused(train_anew, tiny_config):
     for values in ({"fill": 0.5}, {"image_size": 64}, {"min_brightness": 1.0}):
         with pytest.raises(InputError, match=f"data.{next(iter(values))}"):
             train_anew("baseline", config=change(tiny_config, "data", **values))
+    with pytest.raises(InputError, match="generate"):
+        train_anew("baseline", config=change(tiny_config, "generate", seed=99))
 
 
 def test_other_parameters_and_hand_runs_leave_the_pipelines_outputs_alone(train_anew, project, tiny_config):

@@ -63,8 +63,7 @@ def train_row(row: str | Row, seed: int, project: Project, *, config: Config | N
         InputError: no such row or data, a disturbance that does not work, a file that cannot be written.
     """
     row = get_row(row) if isinstance(row, str) else row
-    for split in ("train", "val"):
-        check_crop(project.store / split, (config or project.config).data)
+    _check_data(project, config or project.config)
     wanted = identity(row, seed, config or project.config, project.store)
     mark = digest(wanted)
     published, scratch = project.row(row.name, seed), project.scratch_row(row.name, seed, mark)
@@ -81,6 +80,14 @@ def train_row(row: str | Row, seed: int, project: Project, *, config: Config | N
         with holding(run.work, "trains this row and seed") if first else nullcontext():
             _train(run, wanted)
     return out / CHECKPOINT
+
+
+def _check_data(project: Project, asked: Config) -> None:
+    """The stores are what these parameters ask for, as far as they say."""
+    for split in ("train", "val"):
+        check_crop(project.store / split, asked.data)
+    if asked.generate != project.config.generate:
+        raise InputError("generate: the data are rendered once; change params.yaml, then `dvc repro`")
 
 
 class Run(NamedTuple):
