@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from run_folders import write_run
 
-from handdgcl.report.claims import CLAIMS, holm, verdicts
+from handdgcl.report.claims import CLAIMS, holm, questions, verdicts
 from handdgcl.report.differences import compare_rows, interval, paper_pairs
 from handdgcl.report.results import Results, read_results
 from handdgcl.report.table1 import RIVALS, rival_pairs
@@ -116,6 +116,14 @@ def test_holm_on_a_worked_example():
     """Holm (1979): the k-th smallest of m times m - k + 1, never falling; NaN does not count."""
     corrected = holm(pd.Series([0.01, 0.04, np.nan, 0.03, 0.005]))
     assert list(corrected) == pytest.approx([0.03, 0.06, np.nan, 0.06, 0.02], nan_ok=True)
+
+
+def test_a_difference_without_an_error_leaves_every_question_open():
+    line = {"difference": -1.0, "se": 0.1, "freedom": 2, "paper_difference": -1.0, "paper_reference": 10.0}
+    asked = pd.DataFrame([line | {"reference": 20.0, "of_interest": 0.4}] * 2)
+    assert not np.isnan(list(questions(asked, -1).values())).any()
+    asked.loc[1, "se"] = np.nan
+    assert np.isnan(list(questions(asked, -1).values())).all()
 
 
 def made_results(rng, *, shift=(), rows=TABLE_2):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scored import with_value
 
-from handdgcl.evaluate.handfile import check_arrays, read_hand_file
+from handdgcl.evaluate.handfile import check_arrays, in_order_of, read_hand_file
 from handdgcl.files import InputError
 
 
@@ -42,12 +42,26 @@ def spoiled(arrays, **changes):
         (lambda t: {f"{h}_px": t[h][..., :2] / 0.1 for h in t}, r"P\.npz: left_px: .* px"),
         (lambda t: {"image_id": np.array([1, 2, 3, 4, 5, 5])}, r"P\.npz: image_id: 5 stands twice"),
         (lambda t: {"image_id": np.arange(5)}, r"P\.npz: image_id: int64 of shape \[5\]"),
+        (lambda t: {"image_id": np.arange(6, dtype=np.uint64) + 2**63}, r"P\.npz: image_id: sample 0"),
+        (
+            lambda t: {"intrinsics": np.diag([99, 99, 1.0]) + 9 * np.eye(3, k=-1) * [1, 0, 0]},
+            "intrinsics: sample 0",
+        ),
         (lambda t: {"intrinsics": np.zeros((5, 3, 3))}, r"P\.npz: intrinsics: shape \[5, 3, 3\]"),
     ],
 )
 def test_arrays_that_cannot_be_used_are_named(prediction, change, message):
     with pytest.raises(InputError, match=message):
         check_arrays(spoiled(prediction, **change(prediction)), name="P.npz")
+
+
+def test_large_numbers_are_joined_exactly(prediction):
+    ids = 2**60 + np.arange(6)
+    named = lambda ids: check_arrays(spoiled(prediction, image_id=ids), name="P.npz")
+    joined = in_order_of(named(ids[::-1].astype(np.uint64)), named(ids))
+    assert (joined.vertices[:, 0] == prediction["left"][::-1]).all() and (joined.image_id == ids).all()
+    with pytest.raises(InputError, match="image_id"):
+        in_order_of(named(ids.astype(np.uint64) + 1), named(ids))
 
 
 def test_an_array_file_and_objects_are_refused(tmp_path):

@@ -8,7 +8,7 @@ An .npz with N pairs, the same pairs on both sides, in the same order or with th
 | `joints_left`, `joints_right` | `[N, 21, 3]` | default: from the vertices; a prediction may have no others |
 | `intrinsics` | `[3, 3]` or `[N, 3, 3]` | optional, truth: K in px, for vertices before the camera |
 | `image_id` | `[N]` | optional: joins the two files where both have it |
-| `left_px`, `right_px` | `[N, 778, 2]` | optional, prediction: vertices in the image, by its own camera |
+| `left_px`, `right_px` | `[N, 778, 2]` | optional, prediction: vertices in the truth's image, by own camera |
 """
 
 from dataclasses import dataclass, replace
@@ -183,6 +183,7 @@ def _intrinsics(array: np.ndarray, count: int, name: str) -> np.ndarray:
     """K of every sample, `[N, 3, 3]`, from one or N."""
     _check(array, (3, 3) if array.ndim == 2 else (count, 3, 3), name)
     bad = (array[..., 2, :] != (0, 0, 1)).any(-1) | (array[..., [0, 1], [0, 1]] == 0).any(-1)
+    bad |= array[..., 1, 0] != 0
     wanted = "[[fx, s, cx], [0, fy, cy], [0, 0, 1]] in px is wanted"
     _refuse(np.atleast_1d(bad), name, "is no camera matrix", wanted)
     focal = np.median(np.abs(array[..., [0, 1], [0, 1]]))
@@ -199,6 +200,10 @@ def _names(array: np.ndarray, count: int, name: str) -> np.ndarray:
         raise InputError(
             f"{name}: {array.dtype} of shape {list(array.shape)}; {count} whole numbers or texts"
         )
+    if array.dtype.kind in "iu":  # of one type: where two meet, NumPy compares rounded ones
+        largest = np.iinfo(np.int64).max
+        _refuse(array > largest, name, f"is above {largest}", "give smaller numbers or texts")
+        array = array.astype(np.int64)
     values, times = np.unique(array, return_counts=True)
     if (times > 1).any():
         raise InputError(f"{name}: {values[times > 1][0]} stands twice; each pair has a name of its own")

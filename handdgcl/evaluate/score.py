@@ -10,6 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from handdgcl.data.crop import IOU_BINS, IOU_TITLES, hand_overlap
+from handdgcl.evaluate.agreement import check_pixels
 from handdgcl.evaluate.handfile import HandFile, have_own_roots
 from handdgcl.evaluate.interaction import (
     ERRORS,
@@ -98,6 +99,8 @@ def score(prediction: HandFile, truth: HandFile, hands: Hands, *, interaction: b
     prediction, doubt = checked(prediction, truth, hands)
     seen = truth.intrinsics is not None and truth.is_in_front(required=True)
     camera = seen and (prediction.pixels is not None or prediction.is_in_front())
+    if camera and (said := check_pixels(prediction, truth, hands)):
+        doubt.append(said)
     pairs = Pairs(prediction, truth, hands, camera)
     errors, own_roots = {}, {prediction.name: True, truth.name: True}
     overlap = np.empty(len(truth), np.float32)

@@ -112,10 +112,10 @@ def questions(asked: pd.DataFrame, sign: int) -> dict[str, float]:
     edge = asked["of_interest"]
     return {
         SUPPORTED: above(0).max(skipna=False),
-        CONTRADICTED: min(1, len(asked) * below(0).min(skipna=False)),
+        CONTRADICTED: np.minimum(1, len(asked) * below(0).min(skipna=False)),
         "half": below(theirs / 2).max(skipna=False),
         "less": below(theirs).max(skipna=False),
-        "equivalent": max(above(-edge).max(skipna=False), below(edge).max(skipna=False)),
+        "equivalent": np.maximum(above(-edge).max(skipna=False), below(edge).max(skipna=False)),
     }
 
 
