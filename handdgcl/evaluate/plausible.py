@@ -44,7 +44,7 @@ def checked(prediction: HandFile, truth: HandFile, hands: Hands) -> tuple[HandFi
         if file.vertices is None:
             check_order(file, truth, hands)
         else:
-            notes += [check_meshes(file, hands), checkjoints_of(file, hands)]
+            notes += [check_meshes(file, hands), check_joints(file, hands)]
     check_flip(prediction, truth, hands)
     check_pairs(prediction, truth, hands)
     notes += [check_axes(prediction, truth, hands, which) for which in ("both", *HANDS)]
@@ -110,7 +110,7 @@ def signed_volume(vertices: Tensor, faces: Tensor) -> Tensor:
     return torch.linalg.det(corner).sum(-1) / 6
 
 
-def checkjoints_of(file: HandFile, hands: Hands) -> str | None:
+def check_joints(file: HandFile, hands: Hands) -> str | None:
     """Given joints are those of the vertices, each in its place.
 
     Returns:
