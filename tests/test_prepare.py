@@ -152,10 +152,12 @@ def test_an_image_that_can_be_read_again_comes_back(folder, tmp_path, hands):
         prepare_split(folder, "train", tmp_path / "strict", settings(), hands)
     prepare_split(folder, "train", tmp_path / "store", lenient, hands)
     assert len(Store(tmp_path / "store")) == 9
+    before = read_manifest(tmp_path / "store").fingerprint
     path.write_bytes(whole)
     for name in ("strict", "store"):
         prepare_split(folder, "train", tmp_path / name, lenient, hands)
         assert len(Store(tmp_path / name)) == 10
+    assert read_manifest(tmp_path / "store").fingerprint != before  # rows of the nine are trained anew
 
 
 def test_a_kill_while_the_old_store_goes_leaves_a_whole_one(folder, tmp_path, hands, monkeypatch):

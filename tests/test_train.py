@@ -1,6 +1,7 @@
 import math
 import shutil
 from functools import partial
+from typing import ClassVar
 
 import msgspec
 import pytest
@@ -111,7 +112,7 @@ def test_a_row_is_trained_again_for_what_decides_it_and_for_nothing_else(
 class Halved(Disturbance):
     """One of a notebook's, with a helper and a constant of its own."""
 
-    name, strength, share = "halved", 0.1, 0.5
+    name, strength, share, channels = "halved", 0.1, 0.5, [1, 2]
 
     def forward(self, G, adjacency, generator):
         return self.changed(G), adjacency
@@ -129,13 +130,19 @@ class OtherConstant(Halved):
     share = 0.25
 
 
-OtherHelper.__qualname__ = OtherConstant.__qualname__ = Halved.__qualname__  # a cell that was changed
+class OtherList(Halved):
+    channels: ClassVar = [3]
+
+
+CHANGED = (OtherHelper, OtherConstant, OtherList)
+for each in CHANGED:
+    each.__qualname__ = Halved.__qualname__  # a cell that was run again
 
 
 def test_all_of_a_notebooks_class_decides_its_row(tiny_config, tiny_store):
     made = lambda kind: identity(Row("halved", "Halved", kind, ("self",)), 3, tiny_config, tiny_store)
     assert made(Halved) == made(Halved)
-    assert made(Halved) != made(OtherHelper) and made(Halved) != made(OtherConstant)
+    assert all(made(Halved) != made(kind) for kind in CHANGED)
 
 
 def test_a_store_that_was_cut_otherwise_is_refused(train_anew, tiny_config):

@@ -76,8 +76,9 @@ def _prepare(folder: Path, split: str, out: Path, data: Data, hands: Hands) -> p
     _write(work / "counts.csv", counts.to_csv(index=False).encode())
     _write(work / "unreadable.csv", unreadable.to_csv(index=False).encode())
     sums = [checksum(job.path(part)) for part in range(len(job))]
+    content = hashlib.sha256("\n".join([fingerprint, *unreadable.file_name]).encode()).hexdigest()
     cut = (data.fill, data.min_brightness)
-    manifest = Manifest(fingerprint, data.image_size, rows, sums, hands.fingerprint(), *cut)
+    manifest = Manifest(content, fingerprint, data.image_size, rows, sums, hands.fingerprint(), *cut)
     _write(work / MANIFEST, msgspec.json.encode(manifest))
     try:
         if out.exists():  # a kill while it is deleted would leave what is no store
@@ -131,7 +132,7 @@ def _is_made(out: Path, fingerprint: str) -> bool:
     if not empty and not (out / MANIFEST).exists():
         raise InputError(f"{out}: exists and is no store; move it away or choose another folder")
     try:
-        same = read_manifest(out).fingerprint == fingerprint and (out / "counts.csv").exists()
+        same = read_manifest(out).inputs == fingerprint and (out / "counts.csv").exists()
         return same and bool(Store(out).check())
     except InputError:
         return False

@@ -53,7 +53,8 @@ _PREPARE = "prepare the data again (stage `data`)"
 class Manifest(msgspec.Struct):
     """store.json."""
 
-    fingerprint: str  # of all that the store depends on
+    fingerprint: str  # of what the store holds: `inputs`, and which images could not be read
+    inputs: str  # of all that the store depends on
     image_size: int  # S
     rows: list[int]  # samples of each part
     checksums: list[int]  # of each part's bytes

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,6 +41,7 @@ STATES = "states"  # folder of the states to resume from
 # Code that does not decide a trained row: what it does is in the identity by value, or names, writes, logs.
 BESIDE = ("handdgcl.config", "handdgcl.rows", "handdgcl.files", "handdgcl.project", "handdgcl.tracking")
 
+_CONSTANTS = (bool, int, float, str, tuple, list, dict, type(None))
 _KNOWN = ("handdgcl", "torch", "builtins")  # packages whose classes count by module, or do not change
 
 log = logging.getLogger(__name__)
@@ -126,8 +127,9 @@ def _source(kind: type) -> str:
         for name, member in vars(own).items():
             function = getattr(member, "__func__", getattr(member, "fget", member))
             if inspect.isfunction(function):
-                parts.append(inspect.getsource(function))
-            elif isinstance(member, bool | int | float | str | tuple) and not name.startswith("__"):
+                with suppress(OSError):  # a generated one
+                    parts.append(inspect.getsource(function))
+            elif isinstance(member, _CONSTANTS) and not name.startswith("__"):
                 parts.append(f"{name} = {member!r}")
     return "\n".join(parts)
 
