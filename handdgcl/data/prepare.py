@@ -78,7 +78,7 @@ def _prepare(folder: Path, split: str, out: Path, data: Data, hands: Hands) -> p
     sums = [checksum(job.path(part)) for part in range(len(job))]
     content = hashlib.sha256("\n".join([fingerprint, *unreadable.file_name]).encode()).hexdigest()
     cut = (data.fill, data.min_brightness)
-    manifest = Manifest(content, fingerprint, data.image_size, rows, sums, hands.fingerprint(), *cut)
+    manifest = Manifest(content, data.image_size, rows, sums, hands.fingerprint(), *cut, fingerprint)
     _write(work / MANIFEST, msgspec.json.encode(manifest))
     try:
         if out.exists():  # a kill while it is deleted would leave what is no store

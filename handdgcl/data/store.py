@@ -54,13 +54,13 @@ class Manifest(msgspec.Struct):
     """store.json."""
 
     fingerprint: str  # of what the store holds: `inputs`, and which images could not be read
-    inputs: str  # of all that the store depends on
     image_size: int  # S
     rows: list[int]  # samples of each part
     checksums: list[int]  # of each part's bytes
     hands: str  # `Hands.fingerprint` of the models that posed them
     fill: float  # this and the next as in `Data`
     min_brightness: float
+    inputs: str  # of all that the store depends on
 
 
 def part_name(part: int) -> str:
