@@ -24,14 +24,10 @@ from layout import (
     write_layout,
     write_records,
 )
-from projects import change
 
-import handdgcl.data.part
-from handdgcl.data import prepare
-from handdgcl.data import source as sources
+from handdgcl.data import part, prepare
 from handdgcl.data.crop import hand_overlap
 from handdgcl.data.prepare import prepare_split
-from handdgcl.data.source import open_source
 from handdgcl.data.store import Store, read_manifest
 from handdgcl.files import InputError, holding
 from handdgcl.hands.camera import project
@@ -53,7 +49,7 @@ prepare.prepare_split({folder!r}, "train", Path({out!r}), settings(workers=2), l
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    monkeypatch.setattr(handdgcl.data.part, "PART_SIZE", 3)
+    monkeypatch.setattr(part, "PART_SIZE", 3)
 
 
 def test_store_agrees_with_annotations_and_pixels(folder, tmp_path, hands, small_parts):
@@ -187,13 +183,12 @@ def test_one_process_at_a_time_prepares_a_store(folder, tmp_path, hands):
 
 def test_dark_images_and_hands_in_the_dark_are_dropped(folder, tmp_path, hands):
     dark, dim, blue, lamp = image_paths(folder)[:4]
-    dark.write_bytes(random_jpeg(np.random.default_rng(0), brightness=9))
-    dim.write_bytes(random_jpeg(np.random.default_rng(0), brightness=11))
+    for path, brightness in ((dark, 9), (dim, 11)):
+        path.write_bytes(random_jpeg(np.random.default_rng(0), brightness=brightness))
     image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     image[..., 2] = 60  # a mean of 20 over the channels
     blue.write_bytes(simplejpeg.encode_jpeg(image))
-    image[:] = 0
-    image[:30] = 255  # away from the hands
+    image[:], image[:30] = 0, 255  # away from the hands
     lamp.write_bytes(simplejpeg.encode_jpeg(image))
     for limit in ("max_dark", "max_dropped"):
         with pytest.raises(InputError, match=f"1 of 10 .*{limit}"):
@@ -253,52 +248,3 @@ def test_a_folder_that_is_no_store_is_left_alone(folder, tmp_path, hands):
             prepare_split(folder, "train", tmp_path / name, settings(), hands)
     for mine in (tmp_path / "store" / "thesis.txt", tmp_path / "other.partial"):
         assert mine.read_text() == "mine"
-
-
-@pytest.fixture
-def rendered(monkeypatch):
-    """Calls of the generator, which makes a folder and nothing else here."""
-    calls = []
-
-    def write(folder, generate, hands, *, workers):
-        folder.mkdir(parents=True)
-        calls.append(generate)
-
-    monkeypatch.setattr(sources, "write_dataset", write)
-    return calls
-
-
-def test_a_named_data_set_is_left_alone(rendered, tiny_config, hands, tmp_path):
-    config = change(tiny_config, "data", source="data/InterHand2.6M", hands="data/mano")
-    assert open_source(config, hands, tmp_path / "interhand") == Path("data/InterHand2.6M")
-    assert not rendered
-
-
-def test_fits_are_posed_with_their_own_hands_only(tiny_config, tiny_store, hands, tmp_path):
-    """A rendered data set says whose they are; of any other the open hand's they cannot be."""
-    other = copy.deepcopy(hands)
-    other.template[0, 0, 0] += 1e-3
-    named = lambda folder: change(tiny_config, "data", source=str(folder))
-    (tmp_path / "images").mkdir()
-    with pytest.raises(InputError, match="MANO_LEFT"):
-        open_source(named(tmp_path), hands, tmp_path / "interhand")
-    (tmp_path / "hands.sha256").write_text(hands.fingerprint())
-    assert open_source(named(tmp_path), hands, tmp_path / "interhand") == tmp_path
-    with pytest.raises(InputError, match=r"data\.hands"):
-        open_source(named(tmp_path), other, tmp_path / "interhand")
-
-
-def test_rendered_once_for_the_same_input_and_code(rendered, tiny_config, hands, tmp_path, monkeypatch):
-    folder, other = tmp_path / "interhand", copy.deepcopy(hands)
-    other.template[0, 0, 0] += 1e-3
-    folder.mkdir()
-    (folder / "half").touch()  # of an interrupted rendering
-    for config in (tiny_config, tiny_config, change(tiny_config, "train", epochs=7)):
-        assert open_source(config, hands, folder) == folder
-    assert len(rendered) == 1 and not (folder / "half").exists()
-    for model in (hands, other):
-        open_source(change(tiny_config, "generate", seed=7), model, folder)
-    assert len(rendered) == 3
-    monkeypatch.setattr(sources, "code_digest", lambda *modules, leave_out: "changed code")
-    open_source(change(tiny_config, "generate", seed=7), other, folder)
-    assert len(rendered) == 4

@@ -61,13 +61,13 @@ def _prepare(folder: Path, split: str, out: Path, data: Data, hands: Hands) -> p
     work, old = out.with_name(f"{out.name}.partial"), out.with_name(f".{out.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     selection = read_split(folder, split)
-    fingerprint = _fingerprint(selection, data, hands)
+    inputs = _inputs(selection, data, hands)
     made = Job(selection, data, hands, out)
-    if _is_made(out, fingerprint) and all(_is_whole(made, part) for part in range(len(made))):
+    if _is_made(out, inputs) and all(_is_whole(made, part) for part in range(len(made))):
         _collect(made)  # within limits that were changed since
         return pd.read_csv(out / "counts.csv")
     check_keypoints(folder, split, selection, hands)
-    _open_work(work, fingerprint)
+    _open_work(work, inputs)
     job = Job(selection, data, hands, work)
     _make_parts(job, split)
     counts, unreadable, rows = _collect(job)
@@ -76,9 +76,9 @@ def _prepare(folder: Path, split: str, out: Path, data: Data, hands: Hands) -> p
     _write(work / "counts.csv", counts.to_csv(index=False).encode())
     _write(work / "unreadable.csv", unreadable.to_csv(index=False).encode())
     sums = [checksum(job.path(part)) for part in range(len(job))]
-    content = hashlib.sha256("\n".join([fingerprint, *unreadable.file_name]).encode()).hexdigest()
+    content = hashlib.sha256("\n".join([inputs, *unreadable.file_name]).encode()).hexdigest()
     cut = (data.fill, data.min_brightness)
-    manifest = Manifest(content, data.image_size, rows, sums, hands.fingerprint(), *cut, fingerprint)
+    manifest = Manifest(content, data.image_size, rows, sums, hands.fingerprint(), *cut, inputs)
     _write(work / MANIFEST, msgspec.json.encode(manifest))
     try:
         if out.exists():  # a kill while it is deleted would leave what is no store
@@ -98,7 +98,7 @@ def prepare_twins(folder: Path, store: Path, data: Data, hands: Hands) -> None:
         prepare_split(twin_folder(folder, hand), split, twin_store(store / split, hand), data, hands)
 
 
-def _fingerprint(selection: Selection, data: Data, hands: Hands) -> str:
+def _inputs(selection: Selection, data: Data, hands: Hands) -> str:
     """Of all that the store's bytes depend on; of the images, the sizes."""
     code = code_digest("handdgcl.data.part", leave_out=_BESIDE)
     digest = hashlib.sha256(f"{code} {data.image_size} {data.fill} {data.min_brightness}".encode())
@@ -124,7 +124,7 @@ def _write(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
-def _is_made(out: Path, fingerprint: str) -> bool:
+def _is_made(out: Path, inputs: str) -> bool:
     """Whether the store of this input is at `out`, as it was written; raises when something else is."""
     if out.is_symlink():
         raise InputError(f"{out}: a link, which DVC does not track; give the folder itself")
@@ -132,22 +132,22 @@ def _is_made(out: Path, fingerprint: str) -> bool:
     if not empty and not (out / MANIFEST).exists():
         raise InputError(f"{out}: exists and is no store; move it away or choose another folder")
     try:
-        same = read_manifest(out).inputs == fingerprint and (out / "counts.csv").exists()
+        same = read_manifest(out).inputs == inputs and (out / "counts.csv").exists()
         return same and bool(Store(out).check())
     except InputError:
         return False
 
 
-def _open_work(work: Path, fingerprint: str) -> None:
-    """Continue in a work folder of the same fingerprint, or begin a new one."""
+def _open_work(work: Path, inputs: str) -> None:
+    """Continue in a work folder of the same inputs, or begin a new one."""
     mark = work / "fingerprint"
     if work.exists() and not work.is_dir():
         raise InputError(f"{work}: no folder, so nothing can be prepared in it; move it away")
-    if work.exists() and not (mark.exists() and mark.read_text() == fingerprint):
+    if work.exists() and not (mark.exists() and mark.read_text() == inputs):
         shutil.rmtree(work)
     for leftover in work.glob(".*"):  # temporary files of a killed process
         leftover.unlink()
-    _write(mark, fingerprint.encode())
+    _write(mark, inputs.encode())
 
 
 def _make_parts(job: Job, split: str) -> None:

@@ -46,7 +46,8 @@ def open_source(config: Config, hands: Hands, folder: Path) -> Path:
 def _of_these_hands(folder: Path, name: str, hands: Hands) -> Path:
     """A data set that these hands may pose; a rendered one says which they are, others are of MANO's."""
     mark = folder / HANDS_MARK
-    if mark.read_text() != hands.fingerprint() if mark.is_file() else name == OPEN_HAND:
+    its_own = mark.read_text() == hands.fingerprint() if mark.is_file() else name != OPEN_HAND
+    if not its_own:
         raise InputError(
             f"data.hands = {name!r}: the fits of {folder} were made for other hands; of InterHand2.6M, name "
             "the folder that holds MANO_LEFT.pkl and MANO_RIGHT.pkl"
