@@ -22,7 +22,7 @@ from handdgcl.report.results import (
     read_results,
     table_2,
 )
-from handdgcl.report.table1 import measured, quoted, rival_pairs
+from handdgcl.report.table1 import PARTS, measured, part_pairs, quoted, rival_pairs
 from handdgcl.rows import ROWS, TABLE_2
 
 ROOT = Path(__file__).parents[1]
@@ -106,6 +106,23 @@ def test_table_1_is_quoted_and_measured_apart(rows):
         write_run(rows, "attention", seed, images=4, columns={"penetration_depth_mm": depth})
     assert rival_pairs(read_results(rows)) == [("similarity", "attention")]
     assert "attention" not in set(table_2(read_results(rows))["row"])
+
+
+def test_a_part_is_asked_for_where_both_its_rows_have_the_same_seeds(rows):
+    assert part_pairs(read_results(rows)) == []
+    for seed in (0, 1, 2):
+        write_run(rows, "attention_heads", seed)
+    write_run(rows, "attention_image", 0)
+    assert part_pairs(read_results(rows)) == [
+        ("attention_heads", "baseline"),
+        ("attention_image", "attention_heads"),
+    ]
+
+
+def test_what_a_part_is_compared_with_lacks_no_more_than_that_part():
+    for row, without in ((ROWS[a], ROWS[b]) for a, b in PARTS):
+        assert row.family == without.family or (row.family, without.name) == ("attention", "baseline")
+        assert set(without.parts) < set(row.parts) or {row.parts, without.parts} == {("45",), ("6",)}
 
 
 def test_different_origins_and_parameters_are_listed(rows):

@@ -1,5 +1,7 @@
 """Table 1 twice and apart: the paper's quotations, and the methods' families as we measured them."""
 
+from collections.abc import Iterable
+
 import pandas as pd
 
 from handdgcl.report.differences import COLLISION_MM
@@ -23,6 +25,17 @@ _QUOTED = (
 )
 # The rows that stand for a family.
 RIVALS = ("attention", "parametric45", "cascade", "factorised", "pair_judge", "removal")
+# A family's row, and the one that lacks its last part.
+PARTS = (
+    ("attention_heads", BASELINE),
+    ("attention_image", "attention_heads"),
+    ("attention", "attention_image"),
+    ("parametric45", "parametric6"),
+    ("factorised", "factorised_free"),
+    ("pair_judge", "pair"),
+    ("removal", "single"),
+    ("single_oracle", "single"),
+)
 
 
 def quoted() -> pd.DataFrame:
@@ -56,5 +69,15 @@ def measured(results: Results) -> pd.DataFrame:
 
 def rival_pairs(results: Results) -> list[tuple[str, str]]:
     """DGCLNet* and each family that was run with its seeds: C9, the paper's claim of the state of the art."""
+    return _with_seeds_of_first(results, [(BEST, row) for row in RIVALS])
+
+
+def part_pairs(results: Results) -> list[tuple[str, str]]:
+    """Those of `PARTS` that were run with the same seeds: what each part of a family adds."""
+    return _with_seeds_of_first(results, PARTS)
+
+
+def _with_seeds_of_first(results: Results, pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The pairs whose second row was run with the first one's seeds."""
     seeds = results.metrics.groupby("row")["seed"].agg(set)
-    return [(BEST, row) for row in RIVALS if row in seeds and seeds[BEST] <= seeds[row]]
+    return [(a, b) for a, b in pairs if {a, b} <= set(seeds.index) and seeds[a] <= seeds[b]]
