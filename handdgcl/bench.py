@@ -30,7 +30,7 @@ from handdgcl.data.part import JPEG_QUALITY, PART_SIZE
 from handdgcl.data.prepare import prepare_split
 from handdgcl.data.store import Store
 from handdgcl.evaluate.run import output_errors
-from handdgcl.files import replacing, write_json
+from handdgcl.files import write_file, write_json
 from handdgcl.hands import Hands, load_hands
 from handdgcl.model.encoder import ImageEncoder
 from handdgcl.model.metrics import error_table, means
@@ -216,8 +216,7 @@ def write_results(folder: Path, figures: list[Figure]) -> None:
     write_json(folder / "bench.json", about | {"figures": records})
     table = pd.DataFrame(records).drop(columns="rounds").to_markdown(index=False, floatfmt=".4g")
     line = ", ".join(f"{name} {value}" for name, value in about.items())
-    with replacing(folder / "bench.md") as path:
-        path.write_text(f"{table}\n\nMedians over rounds; {line}.\n", encoding="utf-8")
+    write_file(folder / "bench.md", f"{table}\n\nMedians over rounds; {line}.\n")
 
 
 def open_bench(folder: Path, root: Path) -> Bench:

@@ -13,6 +13,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 _PACKAGE = Path(__file__).parent
+# Modules that decide no result: what they do is in an identity by value, or names, writes, logs.
+BESIDE = ("handdgcl.config", "handdgcl.rows", "handdgcl.files", "handdgcl.project", "handdgcl.tracking")
 
 
 class InputError(Exception):
@@ -78,11 +80,15 @@ def regular(path: str | Path) -> Path:
     return Path(path)
 
 
+def write_file(path: str | Path, content: str | bytes) -> None:
+    """A file of this content, by `replacing`."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
 def write_json(path: str | Path, content: dict) -> None:
     """A readable JSON file; numbers that are not finite are refused."""
-    text = json.dumps(content, indent=2, allow_nan=False)
-    with replacing(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_file(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def read_json(

@@ -188,8 +188,6 @@ def test_the_networks_hands_are_measured_where_it_puts_them(hands, pairs, faces)
         scale=unit[..., 0, 0],
         camera=torch.cat([900 * unit[..., 0], 900 * root[:, :, 0, :2] + 100], -1),
         relative_root=relative_root(joints) / unit[..., 0, 0].mean(1, keepdim=True),
-        graph=torch.zeros(0),
-        graph_k=torch.zeros(0),
     )
     seen = 900 * vertices[..., :2] + 100
     index = torch.tensor([5, 0, 3])

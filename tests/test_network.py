@@ -57,10 +57,9 @@ def test_metric_vertices_have_the_predicted_scale_and_relative_root(hands):
     unit = hands.template[None]
     joints = hands.joints(unit)
     unit = (unit - joints[:, :, ROOT_JOINT, None]) / bone_scale(joints)
-    nothing = torch.zeros(1, 0)
     relative = torch.tensor([[1.0, -2.0, 0.5]])
     scale = torch.tensor([[0.08, 0.10]])
-    output = Output(unit, scale, nothing, relative, nothing, nothing)
+    output = Output(unit, scale, torch.zeros(1, 0), relative)
     joints = hands.joints(output.metric_vertices())
     assert torch.allclose(bone_scale(joints)[..., 0, 0], scale, atol=1e-6)
     root = joints[0, :, ROOT_JOINT]

@@ -13,9 +13,9 @@ import torch
 
 from handdgcl.data.annotations import FETCH_AGAIN, Keypoints, annotation_path
 from handdgcl.data.interhand import Selection
-from handdgcl.data.part import MM_PER_M
 from handdgcl.files import InputError, regular
 from handdgcl.hands import Hands
+from handdgcl.hands.camera import MM
 from handdgcl.hands.topology import HANDS, INTERHAND_ORDER, JOINT_COUNT
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def check_keypoints(folder: str | Path, split: str, selection: Selection, hands:
 @torch.no_grad()
 def _off_mm(hands: Hands, parts: list[torch.Tensor], given: np.ndarray) -> float:
     """Median distance of the fits' joints from keypoints `[n, H, J, 3]` mm."""
-    ours = MM_PER_M * hands.joints(hands(*parts))[:, :, list(INTERHAND_ORDER)].numpy()
+    ours = MM * hands.joints(hands(*parts))[:, :, list(INTERHAND_ORDER)].numpy()
     return float(np.nanmedian(np.linalg.norm(ours - given, axis=-1)))
 
 

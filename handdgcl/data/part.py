@@ -1,7 +1,5 @@
 """One part of a store: some consecutive samples of a selection, from annotation to Arrow file."""
 
-import os
-import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +15,12 @@ from handdgcl.config import Data
 from handdgcl.data.crop import hand_overlap, warp_crop
 from handdgcl.data.interhand import IMAGE_COLUMNS, Selection
 from handdgcl.data.store import SCHEMA, part_name
-from handdgcl.files import replacing
+from handdgcl.files import regular, replacing
 from handdgcl.hands import Hands
-from handdgcl.hands.camera import crop_intrinsics, project, square_crop, world_to_camera
+from handdgcl.hands.camera import MM, crop_intrinsics, project, square_crop, world_to_camera
 
 PART_SIZE = 512  # samples; what a kill can cost each process
 JPEG_QUALITY = 95
-MM_PER_M = 1000.0
 _DROPPED = b"dropped"
 
 
@@ -117,7 +114,7 @@ def _geometry(job: Job, rows: range) -> tuple[np.ndarray, np.ndarray, np.ndarray
     frames, of_frame = np.unique(selection.fit[rows], return_inverse=True)  # several cameras see one frame
     rotation, position, intrinsics = (array[selection.view[rows]] for array in selection.views)
     as_float = lambda array: torch.as_tensor(array, dtype=torch.float32)
-    turn, place, k = (as_float(array)[:, None] for array in (rotation, position / MM_PER_M, intrinsics))
+    turn, place, k = (as_float(array)[:, None] for array in (rotation, position / MM, intrinsics))
     with torch.no_grad():
         world = job.hands(*(as_float(array[frames]) for array in selection.fits))
         vertices = world_to_camera(world[of_frame], turn, place)
@@ -172,10 +169,7 @@ def read_jpeg(path: str, width: int, height: int) -> np.ndarray:
         OSError, ValueError: it is missing, no file or does not decode.
         AnotherSizeError: its annotations mean other places.
     """
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise ValueError("not a file")
-    with open(path, "rb", buffering=0) as file:
-        content = file.read()
+    content = regular(path).read_bytes()
     found = simplejpeg.decode_jpeg_header(content)[1::-1]  # before memory is set aside for it
     if found != (width, height):
         raise AnotherSizeError(f"{found[0]} x {found[1]} px, annotated as {width} x {height}")

@@ -18,7 +18,7 @@ from handdgcl.data.keypoints import check_keypoints
 from handdgcl.data.part import Dropped, Job, make_part, read_part, readable_now
 from handdgcl.data.store import MANIFEST, Manifest, Store, checksum, read_manifest
 from handdgcl.data.twins import twin_store
-from handdgcl.files import InputError, code_digest, holding, replacing
+from handdgcl.files import InputError, code_digest, holding, write_file
 from handdgcl.hands import Hands
 from handdgcl.hands.topology import HANDS
 from handdgcl.project import SPLITS
@@ -73,13 +73,13 @@ def _prepare(folder: Path, split: str, out: Path, data: Data, hands: Hands) -> p
     counts, unreadable, rows = _collect(job)
     if not sum(rows):
         raise InputError(f"{folder}: no sample of {split} is left:\n{counts.to_string(index=False)}")
-    _write(work / "counts.csv", counts.to_csv(index=False).encode())
-    _write(work / "unreadable.csv", unreadable.to_csv(index=False).encode())
+    write_file(work / "counts.csv", counts.to_csv(index=False))
+    write_file(work / "unreadable.csv", unreadable.to_csv(index=False))
     sums = [checksum(job.path(part)) for part in range(len(job))]
     content = hashlib.sha256("\n".join([inputs, *unreadable.file_name]).encode()).hexdigest()
     cut = (data.fill, data.min_brightness)
     manifest = Manifest(content, data.image_size, rows, sums, hands.fingerprint(), *cut, inputs)
-    _write(work / MANIFEST, msgspec.json.encode(manifest))
+    write_file(work / MANIFEST, msgspec.json.encode(manifest))
     try:
         if out.exists():  # a kill while it is deleted would leave what is no store
             os.replace(out, old)
@@ -119,11 +119,6 @@ def _size(path: str) -> int:
         return -1  # listed as unreadable when its turn comes
 
 
-def _write(path: Path, content: bytes) -> None:
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
-
-
 def _is_made(out: Path, inputs: str) -> bool:
     """Whether the store of this input is at `out`, as it was written; raises when something else is."""
     if out.is_symlink():
@@ -147,7 +142,7 @@ def _open_work(work: Path, inputs: str) -> None:
         shutil.rmtree(work)
     for leftover in work.glob(".*"):  # temporary files of a killed process
         leftover.unlink()
-    _write(mark, inputs.encode())
+    write_file(mark, inputs)
 
 
 def _make_parts(job: Job, split: str) -> None:

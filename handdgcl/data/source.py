@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from handdgcl.config import Config, to_dict
-from handdgcl.files import InputError, code_digest, holding, replacing
+from handdgcl.files import InputError, code_digest, holding, write_file
 from handdgcl.hands import Hands
 from handdgcl.hands.mano import OPEN_HAND
 from handdgcl.render.dataset import HANDS_MARK, write_dataset
@@ -38,8 +38,7 @@ def open_source(config: Config, hands: Hands, folder: Path) -> Path:
             stamp.unlink(missing_ok=True)
             shutil.rmtree(folder, ignore_errors=True)
             write_dataset(folder, config.generate, hands, workers=config.data.workers)
-            with replacing(stamp) as temporary:
-                temporary.write_text(wanted)
+            write_file(stamp, wanted)
     return folder
 
 

@@ -31,11 +31,10 @@ from torch import Tensor
 from handdgcl.data.batch import with_joints
 from handdgcl.data.loader import evenly
 from handdgcl.data.store import Indices, Store
-from handdgcl.files import replacing
-from handdgcl.hands.camera import bone_scale, root_aligned
+from handdgcl.files import write_file
+from handdgcl.hands.camera import MM, bone_scale, root_aligned
 from handdgcl.model.contrast import embed, embed_pose, monitors, pair_correlation, similarity
 from handdgcl.model.encoder import RANDOM
-from handdgcl.model.metrics import MM
 from handdgcl.rows import get_row
 from handdgcl.train.checkpoint import Trained
 from handdgcl.train.module import TrainingModule
@@ -73,8 +72,7 @@ class Inspection(NamedTuple):
 def write_features(trained: Trained, *, store: Path, out: Path) -> None:
     """Measure a trained row's features, on the device it is on, and write them as out/features.csv."""
     table = pd.DataFrame([measure_features(inspect_features(trained, store))])
-    with replacing(out / "features.csv") as path:
-        table.to_csv(path, index=False, float_format="%.6g")
+    write_file(out / "features.csv", table.to_csv(index=False, float_format="%.6g"))
 
 
 def inspect_features(trained: Trained, store: Path) -> Inspection:

@@ -28,11 +28,10 @@ import torch
 from joblib import Parallel, cpu_count, delayed
 from torch import Tensor
 
-from handdgcl.hands.camera import square_crop
+from handdgcl.hands.camera import MM, square_crop
 from handdgcl.hands.contact import CONTACT_MM, closeness, seal
 from handdgcl.hands.raster import silhouettes
 from handdgcl.hands.topology import HANDS
-from handdgcl.model.metrics import MM
 
 GRID, FILL = 128, 0.5  # cells per side of a mask; the true pair takes half of them
 _CHUNK = 16  # pairs that one process takes at a time; fewer are not worth another process
@@ -82,8 +81,6 @@ def interaction_errors(
     Returns:
         name of `ERRORS` -> `[B]`, double precision.
     """
-    if len(vertices) != len(truth):
-        raise ValueError(f"{len(vertices)} predicted pairs, {len(truth)} true ones")
     lines = _in_chunks(_errors, faces, np.asarray(vertices), truth)
     return {name: torch.tensor([line[name] for line in lines]).double() for name in ERRORS}
 

@@ -14,7 +14,7 @@ BATCH = 128
 
 
 def mean_hand(store: Store, hands: Hands) -> Output:
-    """The mean of a split in the network's terms, batch of one; it has no camera or graph."""
+    """The mean of a split in the network's terms, batch of one; it has no camera."""
     sums = [0.0, 0.0, 0.0]
     for rows in in_batches(store):
         vertices = store.vertices(rows)
@@ -24,8 +24,7 @@ def mean_hand(store: Store, hands: Hands) -> Output:
         values = (root_aligned(vertices, joints), scale, relative)
         sums = [a + value.double().sum(0, keepdim=True) for a, value in zip(sums, values, strict=True)]
     vertices, scale, relative = ((part / len(store)).float() for part in sums)
-    nothing = torch.zeros(1, 0)
-    return Output(vertices, scale, nothing, relative, nothing, nothing)
+    return Output(vertices, scale, torch.zeros(1, 0), relative)
 
 
 def in_batches(store: Store) -> Iterator[range]:

@@ -26,12 +26,11 @@ from handdgcl.data.twins import fingerprints
 from handdgcl.evaluate import interaction
 from handdgcl.evaluate.features import write_features
 from handdgcl.evaluate.mean_hand import BATCH, in_batches, mean_hand
-from handdgcl.files import InputError, code_digest, read_json, replacing, write_json
+from handdgcl.files import BESIDE, InputError, code_digest, read_json, write_file, write_json
 from handdgcl.hands import Hands, load_hands
-from handdgcl.hands.camera import bone_scale, project, weak_perspective
+from handdgcl.hands.camera import MM, bone_scale, project, weak_perspective
 from handdgcl.hands.contact import sealed_faces
 from handdgcl.model.metrics import (
-    MM,
     Points,
     concatenate,
     error_table,
@@ -46,8 +45,6 @@ from handdgcl.rows import MEAN_HAND, TABLE_2, Row, get_row, parameters
 from handdgcl.train.checkpoint import RUN_FACTS, load_model
 
 METRICS = "metrics.json"  # written last: without it the outputs do not count
-# Code that decides no error: what it does is in the identity by value, or names, writes, logs.
-BESIDE = ("handdgcl.config", "handdgcl.rows", "handdgcl.files", "handdgcl.project", "handdgcl.tracking")
 
 Predictor = Callable[[HandBatch], Output]
 
@@ -100,8 +97,7 @@ def evaluate_row(project: Project, row: str, seed: int) -> dict[str, float]:
             part.to("cuda")
     if not get_row(row).family:
         write_features(trained, store=project.store, out=out)
-    with replacing(out / "curves.csv") as path:
-        shutil.copyfile(checkpoint.with_name("curves.csv"), path)
+    write_file(out / "curves.csv", checkpoint.with_name("curves.csv").read_bytes())
     metrics = _measure(lambda batch: trained.network(batch.image), trained.hands, project, out, about)
     logger = tracking.run_logger(config, row=row, seed=seed, root=Path(), run_id=facts["mlflow_run"])
     logger.log_metrics({f"test_{name}": value for name, value in metrics.items()})
@@ -188,8 +184,7 @@ def _measure(predict: Predictor, hands: Hands, project: Project, out: Path, abou
     errors = concatenate(parts)
     table = error_table(errors, Store(folder).table)
     metrics = means(table)
-    with replacing(out / "samples.csv") as path:
-        table.to_csv(path, index=False, float_format="%.5g")
+    write_file(out / "samples.csv", table.to_csv(index=False, float_format="%.5g"))
     write_json(out / "joints.json", joint_means(errors))
     record = about | {
         "samples": len(table) // 2,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from handdgcl.config import Config
 from handdgcl.data.batch import HandBatch
 from handdgcl.families import Learned
-from handdgcl.families.parameters import RELATIVE, Parameters, relation_and_hands, still_at_first
+from handdgcl.families.parameters import RELATIVE, Parameters, as_numbers, relation_and_hands, still_at_first
 from handdgcl.hands import Hands
 from handdgcl.hands.camera import bone_scale
 from handdgcl.hands.topology import BONES, HANDS, JOINT_COUNT, LEFT, RIGHT
@@ -87,7 +87,7 @@ class Network(nn.Module):
             for k in range(len(self.refine)):
                 mended = self._step(mended, k, pooled.detach())
             first, last = self._hands(state, size), self._hands(mended, size)
-            true = torch.cat([target.joints.flatten(1), target.relative_root], 1)
+            true = as_numbers(target.joints, target.relative_root)
             refined = reconstruction_terms(last, last.joints_of(hands), target)
             terms = {
                 "evidence": (self.evidence(pooled) - true).abs().mean(),
@@ -115,15 +115,10 @@ class Network(nn.Module):
         relative_root, numbers = relation_and_hands(state)
         return self.parameters_of(numbers, relative_root, size)
 
-    def _joints(self, output: Output) -> Tensor:
-        """What the evidence speaks of: root-aligned joints and relative root, `[B, 129]`."""
-        return torch.cat(
-            [self.parameters_of.hands[0].joints(output.vertices).flatten(1), output.relative_root], 1
-        )
-
     def _harm(self, output: Output, said: Tensor) -> Tensor:
         """What may not grow, `[2, B]`: distance to the evidence and collision."""
-        return torch.stack([(self._joints(output) - said).abs().mean(1), self._collision(output)])
+        joints = as_numbers(self.parameters_of.hands[0].joints(output.vertices), output.relative_root)
+        return torch.stack([(joints - said).abs().mean(1), self._collision(output)])
 
     def _collision(self, output: Output) -> Tensor:
         joints = self.parameters_of.hands[0].joints(output.metric_vertices())

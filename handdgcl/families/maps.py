@@ -74,22 +74,19 @@ def heat_loss(heat: Tensor, joints_2d: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def visible_hands(
-    batch: HandBatch, hands: Hands, size: int, *, stride: int = STRIDE
-) -> tuple[Tensor, Tensor]:
+def visible_hands(batch: HandBatch, hands: Hands, size: int) -> tuple[Tensor, Tensor]:
     """What is seen of each hand, of every `DRAWN`-th image: masks and a dense map.
 
     Args:
         batch: with `vertices_2d`.
         hands: the mesh.
         size: S_4, side of a map.
-        stride: of that map, px of the crop.
 
     Returns:
         masks `[B', H, S_4, S_4]`, 1 where the hand is the nearer surface; dense `[B', H, 3, S_4, S_4]`, where
         on its template, in [-1, 1], 0 elsewhere.
     """
-    seen, faces = nearest_surface(batch, hands, size, stride=stride), both_faces(hands)
+    seen, faces = nearest_surface(batch, hands, size), both_faces(hands)
     hit, hand = seen.face >= 0, seen.face.clamp(min=0) // hands.faces.shape[1]
     masks = torch.stack([hit & (hand == h) for h in range(len(HANDS))], 1).float()
     place = hands.template - (hands.template.amin(1, keepdim=True) + hands.template.amax(1, keepdim=True)) / 2
@@ -146,11 +143,10 @@ def joints_alone(joints: Tensor, root: Tensor, scale: Tensor, bone: Tensor, rela
     """
     joints = joints - joints[:, :, ROOT_JOINT : ROOT_JOINT + 1]
     stretch = bone_scale(joints).clamp(min=1e-3)
-    nothing = joints.new_zeros(len(joints), 0)
     camera = torch.cat([(scale[..., None, None] * stretch)[..., 0], root], -1)
     empty = joints.new_zeros(len(joints), len(HANDS), 0, 3)
     bone_m = TYPICAL_BONE_M * bone.exp()
-    return Output(empty, bone_m, camera, relative_root, nothing, nothing, joints / stretch)
+    return Output(empty, bone_m, camera, relative_root, joints / stretch)
 
 
 def against(judge: nn.Module, made: Tensor, true: Tensor) -> dict[str, Tensor]:

@@ -27,7 +27,7 @@ from handdgcl.families.maps import (
     resting,
     under_heat,
 )
-from handdgcl.families.parameters import still_at_first
+from handdgcl.families.parameters import as_numbers, still_at_first
 from handdgcl.hands import Hands
 from handdgcl.hands.topology import HANDS, JOINT_COUNT, ROOT_JOINT
 from handdgcl.model.encoder import ImageEncoder
@@ -69,8 +69,8 @@ class Network(nn.Module):
             "visible": functional.binary_cross_entropy_with_logits(visible[::DRAWN], seen),
         }
         if self.judge is not None:
-            made = pair(output.joints, output.relative_root)
-            terms |= against(self.judge, made, pair(target.joints, target.relative_root))
+            made = as_numbers(output.joints, output.relative_root)
+            terms |= against(self.judge, made, as_numbers(target.joints, target.relative_root))
         return Learned(feature, output, terms)
 
     def _read(self, image: Tensor) -> tuple[Tensor, Output, Tensor, Tensor]:
@@ -105,11 +105,6 @@ def judge() -> nn.Sequential:
     return nn.Sequential(
         first, nn.LeakyReLU(0.2), nn.Linear(HIDDEN, HIDDEN), nn.LeakyReLU(0.2), nn.Linear(HIDDEN, 1)
     )
-
-
-def pair(joints: Tensor, relative_root: Tensor) -> Tensor:
-    """`[B, 129]` of joints `[B, H, J, 3]` and relative root `[B, 3]`."""
-    return torch.cat([joints.flatten(1), relative_root], 1)
 
 
 def read_at(depth: Tensor, heat: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from handdgcl.model.network import TYPICAL_CAMERA, Output
 
 ROTATION, POSE, SHAPE, CAMERA = 6, 45, 10, 3
 RELATIVE = 3  # of both hands: the relative root
+MOST_STEPS = 200  # of L-BFGS
 # The models' rest, whose fingers point along x (left) and -x (right), turned to point up in the image.
 UPRIGHT = torch.tensor([[[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]], [[0, -1, 0], [1, 0, 0], [0, 0, 1]]])
 
@@ -50,14 +51,11 @@ class Parameters(nn.Module):
         rotation, pose, shape, camera = numbers.split(self.sizes, 2)
         vertices = posed(self.hands[0], rotations(rotation, self.upright), pose, shape)
         joints = self.hands[0].joints(vertices)
-        nothing = numbers.new_zeros(len(numbers), 0)
         return Output(
             vertices=root_aligned(vertices, joints),
             scale=bone_scale(joints)[..., 0, 0],
             camera=size * (self.typical_camera + camera),
             relative_root=relative_root,
-            graph=nothing,
-            graph_k=nothing,
         )
 
     def priors(self, numbers: Tensor) -> dict[str, Tensor]:
@@ -89,14 +87,13 @@ def posed(hands: Hands, rotation: Tensor, pose: Tensor, shape: Tensor) -> Tensor
     return hands(torch.cat([still, fingers], 2), shape, still) @ rotation.mT
 
 
-def floor(vertices: Tensor, hands: Hands, components: int, *, steps: int = 200) -> Tensor:
+def floor(vertices: Tensor, hands: Hands, components: int) -> Tensor:
     """What so many components cannot say: MPVPE of the best fit to true hands.
 
     Args:
         vertices: `[B, H, V, 3]` metres.
         hands: the mesh.
         components: P.
-        steps: of L-BFGS, at most.
 
     Returns:
         `[B, H]` in mm, root-aligned, in the true hand's size.
@@ -106,7 +103,7 @@ def floor(vertices: Tensor, hands: Hands, components: int, *, steps: int = 200) 
     sizes = (ROTATION, components, SHAPE)
     free = [torch.zeros(*vertices.shape[:2], n, requires_grad=True) for n in sizes]
     turn, *rest = free
-    optimiser = torch.optim.LBFGS(free, max_iter=steps, history_size=30, line_search_fn="strong_wolfe")
+    optimiser = torch.optim.LBFGS(free, max_iter=MOST_STEPS, history_size=30, line_search_fn="strong_wolfe")
 
     def off() -> Tensor:
         made = posed(hands, rotations(turn, UPRIGHT), *rest)
@@ -127,6 +124,11 @@ def still_at_first(layer: nn.Module) -> nn.Module:
     nn.init.normal_(layer.weight, std=1e-3)
     nn.init.zeros_(layer.bias)
     return layer
+
+
+def as_numbers(joints: Tensor, relative_root: Tensor) -> Tensor:
+    """`[B, 129]` of a pair's joints `[B, H, J, 3]` and relative root `[B, 3]`."""
+    return torch.cat([joints.flatten(1), relative_root], 1)
 
 
 def relation_and_hands(numbers: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from handdgcl.hands.topology import LEFT, RIGHT, ROOT_JOINT, SCALE_BONE
 
+MM = 1000.0  # per metre
 LEAST_FOCAL_PX = 20.0  # below it a focal length is in shares of the image, or in mm
 
 

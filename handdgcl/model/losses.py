@@ -12,11 +12,9 @@ from torch import Tensor
 
 from handdgcl.config import Loss
 from handdgcl.data.batch import HandBatch
-from handdgcl.hands.camera import bone_scale, relative_root, root_aligned, weak_perspective
+from handdgcl.hands.camera import MM, bone_scale, relative_root, root_aligned, weak_perspective
 from handdgcl.hands.topology import BONES, LEFT, RIGHT
 from handdgcl.model.network import Output
-
-MM_PER_M = 1000
 
 
 @dataclass
@@ -58,11 +56,11 @@ def reconstruction_terms(output: Output, joints: Tensor, target: Target) -> dict
         target: ground truth.
     """
     bones, true_bones = bone_lengths(joints), bone_lengths(target.joints)
-    length_mm = MM_PER_M * (output.scale[..., None] * bones - target.scale[..., None] * true_bones)
+    length_mm = MM * (output.scale[..., None] * bones - target.scale[..., None] * true_bones)
     meshes = output.joints is None  # else a network that says joints alone
     off = output.vertices - target.vertices if meshes else joints - target.joints
     # L_transition compares left vertex - right vertex of both sides; differences may change places.
-    apart = hand_difference(off, output.relative_root - target.relative_root)
+    apart = off[:, LEFT] + (output.relative_root - target.relative_root)[:, None] - off[:, RIGHT]
     return {
         "joints_3d": (joints - target.joints).abs().mean(),
         **({"vertices_3d": off.abs().mean()} if meshes else {}),
@@ -84,11 +82,6 @@ def _bones(device: torch.device) -> tuple[Tensor, Tensor]:
     """Parents and children, on the device once: a copy in every step would wait for it."""
     with torch.inference_mode(False):  # the first to ask may be in it, the next one may learn
         return torch.tensor(BONES, device=device).unbind(1)
-
-
-def hand_difference(vertices: Tensor, relative_root: Tensor) -> Tensor:
-    """Left vertex - right vertex for each pair of equal index, `[B, V, 3]` (L_transition)."""
-    return vertices[:, LEFT] + relative_root[:, None] - vertices[:, RIGHT]
 
 
 def weights(loss: Loss) -> dict[str, float]:

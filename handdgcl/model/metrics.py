@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from handdgcl.files import InputError
 from handdgcl.hands import Hands
-from handdgcl.hands.camera import bone_scale, relative_root
+from handdgcl.hands.camera import MM, bone_scale, relative_root
 from handdgcl.hands.topology import (
     HANDS,
     JOINT_COUNT,
@@ -33,7 +33,6 @@ from handdgcl.hands.topology import (
     WRIST_JOINT,
 )
 
-MM = 1000.0  # per metre
 INDEX, PINKY = JOINTS.index("index1"), JOINTS.index("pinky1")
 UNITS = ("_mm", "_px", "_cm3", "_share", "_iou", "_auc")  # how the names of errors end
 

@@ -38,18 +38,18 @@ class Output:
         scale: `[B, H]` metres, |J9 - J0|.
         camera: `[B, H, 3]` weak perspective: s (px per unit), t_x, t_y (px of the crop).
         relative_root: `[B, 3]` in units of the mean |J9 - J0|, left root - right root.
-        graph: `[B, H, N, F]`, G.
-        graph_k: `[B, H, N, F_k]`, G_k.
         joints: `[B, H, J, 3]` as the vertices, of a network that has none; None: the regressor's.
+        graph: `[B, H, N, F]`, G, of a network that has graphs.
+        graph_k: `[B, H, N, F_k]`, G_k.
     """
 
     vertices: Tensor
     scale: Tensor
     camera: Tensor
     relative_root: Tensor
-    graph: Tensor
-    graph_k: Tensor
     joints: Tensor | None = None
+    graph: Tensor | None = None
+    graph_k: Tensor | None = None
 
     def metric_vertices(self) -> Tensor:
         """`[B, H, V, 3]` metres, camera axes; the right root is near the origin, where training puts it."""
@@ -107,7 +107,7 @@ class GraphSide(nn.Module):
             nn.ReLU(),
             HandLinear(settings.hidden, self.nodes * self.features),
         )
-        eigenvectors = laplacian_eigenvectors(adjacency, min(settings.eigenvectors, self.nodes - 1))
+        eigenvectors = laplacian_eigenvectors(adjacency, settings.eigenvectors)
         self.register_buffer("eigenvectors", torch.as_tensor(eigenvectors), persistent=False)
         width = POSITION_STD / eigenvectors.shape[1] ** 0.5
         self.position = nn.Parameter(width * torch.randn(len(HANDS), eigenvectors.shape[1], self.features))

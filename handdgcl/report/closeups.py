@@ -10,10 +10,9 @@ from torch import Tensor
 from handdgcl.data.store import Store
 from handdgcl.evaluate import Trained
 from handdgcl.hands import Hands
-from handdgcl.hands.camera import project, weak_perspective
-from handdgcl.hands.contact import Solid, pair_contact, seal, sealed_faces
-from handdgcl.hands.topology import HANDS, LEFT, RIGHT
-from handdgcl.model.metrics import MM
+from handdgcl.hands.camera import MM, project, weak_perspective
+from handdgcl.hands.contact import closeness, seal, sealed_faces
+from handdgcl.hands.topology import LEFT, RIGHT
 from handdgcl.report.pictures import PICTURE_PX, draw_hands
 from handdgcl.report.results import row_title
 
@@ -56,10 +55,8 @@ def _closeup(points: Tensor, vertices: Tensor, size: int, hands: Hands) -> tuple
     pair = points[LEFT, near // vertices.shape[1]], points[RIGHT, near % vertices.shape[1]]
     shown = (points - (pair[0] + pair[1]) / 2) * ZOOM * PICTURE_PX / size + PICTURE_PX / 2
     picture = draw_hands(np.full((PICTURE_PX, PICTURE_PX, 3), 255, np.uint8), shown, vertices, hands.faces)
-    millimetres, faces = MM * vertices.double().numpy(), sealed_faces(hands)
-    sealed = seal(millimetres)
-    for h in range(len(HANDS)):
-        inside = Solid(sealed[1 - h], faces[1 - h]).inside(millimetres[h])
-        for place in ((shown[h, torch.from_numpy(inside)] - 0.5) * 2**FRACTION_BITS).round().int().tolist():
-            cv2.circle(picture, place, 2 * 2**FRACTION_BITS, INSIDE, -1, cv2.LINE_AA, FRACTION_BITS)
-    return picture, pair_contact(millimetres, faces)["penetration_mm"]
+    found = closeness(seal(MM * vertices.double().numpy()), sealed_faces(hands), contacts=False)
+    inside = shown[torch.from_numpy(found.outside == 0)]
+    for place in ((inside - 0.5) * 2**FRACTION_BITS).round().int().tolist():
+        cv2.circle(picture, place, 2 * 2**FRACTION_BITS, INSIDE, -1, cv2.LINE_AA, FRACTION_BITS)
+    return picture, found.depth_mm

@@ -17,7 +17,7 @@ from torch import Tensor
 from handdgcl import __version__
 from handdgcl.data.crop import warp_crop
 from handdgcl.evaluate import Trained
-from handdgcl.files import InputError, replacing, write_json
+from handdgcl.files import InputError, write_file, write_json
 from handdgcl.hands.camera import relative_root, square_crop, weak_perspective
 from handdgcl.hands.topology import HANDS, JOINTS, ROOT_JOINT
 from handdgcl.report.doubts import Doubts
@@ -152,8 +152,7 @@ def predict_image(
     files |= mesh_files(found.vertices.numpy(), hands.faces.numpy())
     written = [Path(out) / f"{path.stem}_{name}" for name in (*files, "joints.json")]
     for target, content in zip(written, files.values(), strict=False):
-        with replacing(target) as temporary:
-            temporary.write_bytes(content)
+        write_file(target, content)
     nothing = {"distance_from_training": None, "presence": None}
     facts, words = doubts.of(found.feature) if doubts else (nothing, [])
     about = {

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from handdgcl.files import InputError, read_json, replacing
+from handdgcl.files import InputError, read_json, write_file
 from handdgcl.report.results import BASELINE, BEST, DGCLNET, row_title
 from handdgcl.rows import MEAN_HAND
 
@@ -51,5 +51,4 @@ def fill_readme(path: Path, mark: str, *parts: str) -> None:
     _, closed, after = rest.partition(end)
     if not (found and closed):
         raise InputError(f"{path}: the markers of a table are gone; put {begin!r} and {end!r} back")
-    with replacing(path) as temporary:
-        temporary.write_text("\n".join([before + begin, "\n\n".join(parts), end + after]), encoding="utf-8")
+    write_file(path, "\n".join([before + begin, "\n\n".join(parts), end + after]))

@@ -20,7 +20,7 @@ from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
 from pygments.formatters import HtmlFormatter
 
-from handdgcl.files import InputError, replacing
+from handdgcl.files import InputError, write_file
 from handdgcl.project import Project, enter_project, in_one_line, show_progress
 
 SOURCES = Path("notebooks")  # what links in a notebook are relative to
@@ -112,8 +112,7 @@ def render_profile(project: Project) -> list[Path]:
             ) from error
         pages.append(folder / page_name(path.stem))
         content = render(notebook, path.stem, names, folder)
-        with replacing(pages[-1]) as temporary:
-            temporary.write_text(content, encoding="utf-8")
+        write_file(pages[-1], content)
     return pages
 
 

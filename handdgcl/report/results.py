@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from handdgcl.files import InputError, replacing
+from handdgcl.files import InputError, write_file
 from handdgcl.model.metrics import means
 from handdgcl.rows import FAMILIES, MEAN_HAND, ROWS, TABLE_2
 
@@ -209,8 +209,7 @@ def of_seeds(results: Results, seeds: Iterable[int]) -> Results:
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
     """Write a table with four decimals, whole or not at all."""
-    with replacing(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.4f")
+    write_file(path, table.to_csv(index=False, float_format="%.4f"))
 
 
 def mean_sd(mean: float, sd: float, sign: str = "") -> str:

@@ -12,8 +12,8 @@ from torch import Tensor
 from trimesh import resources, util
 
 from handdgcl.hands import Hands
+from handdgcl.hands.camera import MM
 from handdgcl.hands.topology import HANDS
-from handdgcl.model.metrics import MM
 from handdgcl.report.pictures import HAND_COLOURS, centred
 
 HEIGHT_PX = 420

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from handdgcl import tracking
 from handdgcl.config import Config, from_dict, to_dict
 from handdgcl.families import build_network
-from handdgcl.files import InputError, digest, regular, replacing, write_json
+from handdgcl.files import InputError, digest, regular, replacing, write_file, write_json
 from handdgcl.hands import Hands, load_hands
 from handdgcl.model.dgclnet import DGCLNet
-from handdgcl.rows import Row, get_row
+from handdgcl.rows import get_row
 from handdgcl.train.module import build_dgclnet
 from handdgcl.train.states import BEST, LAST, read_state
 
@@ -51,13 +51,12 @@ class Trained(NamedTuple):
     dgclnet: DGCLNet | None
 
 
-def load_model(checkpoint: str | Path, *, hands: str | None = None, row: Row | None = None) -> Trained:
+def load_model(checkpoint: str | Path, *, hands: str | None = None) -> Trained:
     """Read a checkpoint that training wrote.
 
     Args:
         checkpoint: the file.
         hands: folder of the hand models, if they have moved since; default: where training had them.
-        row: the checkpoint's, if it is not in handdgcl/rows.py.
 
     Raises:
         InputError: no such file, not a checkpoint of this project, other hands than it was trained with, or
@@ -73,7 +72,7 @@ def load_model(checkpoint: str | Path, *, hands: str | None = None, row: Row | N
             "meshes would be shredded; name the folder it was trained with (--hands), or train again"
         )
     # The weights are all here: naming a pretrained encoder must not fetch it again.
-    row = row or get_row(info["row"])
+    row = get_row(info["row"])
     network = build_network(row, config, models, pretrained=False)
     load_weights(network, _part(weights, NETWORK), path)
     network.eval()
@@ -101,8 +100,7 @@ def read_checkpoint(path: Path) -> tuple[dict, dict[str, Tensor]]:
             if sum(math.prod(file.get_slice(name).get_shape()) for name in names) > MOST_WEIGHTS:
                 raise ValueError(f"more than MOST_WEIGHTS = {MOST_WEIGHTS} weights")
             weights = {name: file.get_tensor(name) for name in names}
-        of_about = info.pop(OF_ABOUT, None)  # files of before had none
-        if of_about not in (None, digest(info)) or info.pop(CHECKSUM) != _checksum(weights):
+        if info.pop(OF_ABOUT) != digest(info) or info.pop(CHECKSUM) != _checksum(weights):
             raise ValueError("not what was written: a damaged copy")
         info["config"] = from_dict(info["config"])
     except FileNotFoundError:
@@ -169,8 +167,8 @@ def export(states: Path, config: Config, out: Path, *, identity: dict, mlflow_ru
     best, last = (read_state(states / name) for name in (BEST, LAST))
     history = last["history"]
     (out / RUN_FACTS).unlink(missing_ok=True)
-    with replacing(out / "curves.csv") as path:
-        pd.DataFrame(history).drop(columns="seconds").to_csv(path, index=False, float_format="%.6g")
+    curves = pd.DataFrame(history).drop(columns="seconds")
+    write_file(out / "curves.csv", curves.to_csv(index=False, float_format="%.6g"))
     info = {
         "row": last["row"],
         "seed": last["seed"],

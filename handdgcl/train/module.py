@@ -154,7 +154,7 @@ class TrainingModule(LightningModule):
             errors = position_errors(output.points(self.hands), Points(batch.vertices, batch.joints))
         self._errors.append({n: errors[n] for n in ("mpjpe_mm", "mpvpe_mm", "mrrpe_mm") if n in errors})
         kept = self._monitored(batch_idx, len(batch.index))
-        if not kept:  # of many images most batches have none
+        if output.graph_k is None or not kept:  # of many images most batches have none
             return
         features = [output.graph_k[kept], batch.joints[kept]]
         if self.dgclnet is not None and self.dgclnet.disturbance is not None:
@@ -179,7 +179,7 @@ class TrainingModule(LightningModule):
         count = total(torch.tensor(float(len(errors["mpjpe_mm"])), device=self.device))
         record = {f"val_{name}": total(value.sum(0)) / count for name, value in errors.items()}
         # The first process's share is an even one of all, and all agree on the best epoch.
-        if features[0].numel():
+        if features:
             found = {name: value.cpu() for name, value in monitors(*features).items()}
             record |= self.trainer.strategy.broadcast(found)
         self._validation = {name: value.mean().float() for name, value in record.items()}

@@ -27,7 +27,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from handdgcl.config import Config, to_dict
 from handdgcl.data.store import check_crop, check_hands
 from handdgcl.data.twins import fingerprints
-from handdgcl.files import InputError, code_digest, digest, holding, read_json, write_json
+from handdgcl.files import BESIDE, InputError, code_digest, digest, holding, read_json, write_json
 from handdgcl.hands import load_hands
 from handdgcl.project import Project
 from handdgcl.rows import ROWS, Row, get_row, parameters
@@ -38,8 +38,6 @@ from handdgcl.train.parts import Progress, StoreData
 from handdgcl.train.states import LAST, States, WholeFiles, usable_state
 
 STATES = "states"  # folder of the states to resume from
-# Code that does not decide a trained row: what it does is in the identity by value, or names, writes, logs.
-BESIDE = ("handdgcl.config", "handdgcl.rows", "handdgcl.files", "handdgcl.project", "handdgcl.tracking")
 
 _CONSTANTS = (bool, int, float, str, tuple, list, dict, type(None))
 _KNOWN = ("handdgcl", "torch", "builtins")  # packages whose classes count by module, or do not change
