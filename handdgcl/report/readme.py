@@ -8,7 +8,8 @@ from handdgcl.files import InputError, read_json, write_file
 from handdgcl.report.results import BASELINE, BEST, DGCLNET, row_title
 from handdgcl.rows import MEAN_HAND
 
-STUDIES = "default", "long", "few", "hard", "large", "families"  # whose tables are kept, in the order they were planned
+# Whose tables are kept, in the order they were planned.
+STUDIES = "default", "long", "few", "hard", "large", "families"
 
 
 def studies(reports: Path) -> pd.DataFrame:
