@@ -23,4 +23,4 @@ class RestHands(torch.nn.Module):
         self.image, count, side = image, len(image), image.shape[-1]
         camera = torch.tensor([side / CROP_UNITS, side / 2, side / 2]).expand(count, 2, 3)
         vertices, scale = self.vertices.expand(count, -1, -1, -1), torch.full((count, 2), UNIT_M)
-        return Output(vertices, scale, camera, torch.tensor([[1.0, 0, 0]]).expand(count, 3), image, image)
+        return Output(vertices, scale, camera, torch.tensor([[1.0, 0, 0]]).expand(count, 3))

@@ -193,7 +193,7 @@ def test_the_networks_hands_are_measured_where_it_puts_them(hands, pairs, faces)
     index = torch.tensor([5, 0, 3])
     batch = HandBatch(torch.zeros(3), vertices[index], joints[index], seen[index], index)
     truth = TrueSplit(true_interaction(pairs, faces), true_masks(seen, hands.faces))
-    some = Output(*(v[index] if v is not None and len(v) else v for v in vars(output).values()))
+    some = Output(*(v if v is None else v[index] for v in vars(output).values()))
     errors = contact_errors(some, batch, truth, hands)
     for name in ("penetration_depth_mm", "penetration_volume_cm3", "contact_deviation_mm"):
         assert torch.allclose(errors[name], errors[f"true_{name}"], rtol=1e-4, atol=1e-6, equal_nan=True)

@@ -37,7 +37,7 @@ def announced_huge(path):
 
 SPOILED = {  # and the reason that is listed
     "No such file": Path.unlink,
-    "not a file": piped,
+    "a folder, pipe or device": piped,
     "JPEG": lambda path: path.write_bytes(path.read_bytes()[:5000]),
     "JPEG ": lambda path: path.write_bytes(b"\x89PNG"),
     "167 x 256 px": redrawn(lambda image: image[::2, ::2]),
